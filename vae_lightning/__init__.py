@@ -1,0 +1,40 @@
+"""Variational autoencoders on MNIST-sized data, with PyTorch Lightning and Hydra."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vae_lightning.checks import InputError
+    from vae_lightning.data import ImageDataModule, LabelledImages
+    from vae_lightning.mnist import MNIST5kDataModule, MNISTDataModule
+    from vae_lightning.probe import LinearProbe, linear_probe
+    from vae_lightning.vae import VAE
+
+__all__ = [
+    "VAE",
+    "ImageDataModule",
+    "InputError",
+    "LabelledImages",
+    "LinearProbe",
+    "MNIST5kDataModule",
+    "MNISTDataModule",
+    "linear_probe",
+]
+
+# Imported when first asked for: the commands answer --help and bad input before torch is loaded.
+_HOMES = {
+    "VAE": "vae",
+    "ImageDataModule": "data",
+    "InputError": "checks",
+    "LabelledImages": "data",
+    "LinearProbe": "probe",
+    "MNIST5kDataModule": "mnist",
+    "MNISTDataModule": "mnist",
+    "linear_probe": "probe",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,222 @@
+"""What each argument may be: one table for the constructors and, before anything heavy is imported, the commands."""
+
+import difflib
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = [
+    "MNIST",
+    "MNIST_5K",
+    "OPTIMIZER",
+    "PROBE",
+    "TRAINING_IMAGES",
+    "VAE",
+    "InputError",
+    "Rule",
+    "anything",
+    "check",
+    "check_choice",
+    "check_config",
+    "integer",
+    "number",
+    "one_of",
+    "optional",
+    "several",
+    "text",
+]
+
+
+class InputError(ValueError):
+    """Bad input, told in one line: the key, its value, what is allowed. The commands print it without a traceback."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What one argument may be, in words (they follow "must be") and as a predicate."""
+
+    allowed: str
+    accepts: Callable[[Any], bool]
+
+
+def integer(at_least: int) -> Rule:
+    """A whole number; ``True`` is none."""
+    return Rule(
+        f"a whole number of at least {at_least}",
+        lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= at_least,
+    )
+
+
+def number(above: float | None = None, at_least: float | None = None, below: float | None = None) -> Rule:
+    """A finite number within bounds."""
+    bounds = [
+        f"{word} {bound:g}"
+        for word, bound in (("above", above), ("at least", at_least), ("below", below))
+        if bound is not None
+    ]
+    return Rule(
+        f"a finite number {' and '.join(bounds)}".strip(),
+        lambda value: (
+            isinstance(value, int | float)
+            and not isinstance(value, bool)
+            and math.isfinite(value)
+            and (above is None or value > above)
+            and (at_least is None or value >= at_least)
+            and (below is None or value < below)
+        ),
+    )
+
+
+def one_of(*choices: object) -> Rule:
+    """One of a few values, of the same type (``1`` is not ``True``)."""
+    return Rule(
+        f"one of {', '.join(map(str, choices))}",
+        lambda value: any(type(value) is type(choice) and value == choice for choice in choices),
+    )
+
+
+def optional(rule: Rule) -> Rule:
+    """As the rule says, or None."""
+    return Rule(f"{rule.allowed}, or null", lambda value: value is None or rule.accepts(value))
+
+
+def several(rule: Rule, count: int | None = None) -> Rule:
+    """A list or tuple of one or more (or exactly ``count``) values that each follow the rule."""
+    return Rule(
+        f"a list of {count or 'one or more'} values, each {rule.allowed}",
+        lambda value: (
+            isinstance(value, list | tuple)
+            and (len(value) >= 1 if count is None else len(value) == count)
+            and all(map(rule.accepts, value))
+        ),
+    )
+
+
+text = Rule("a non-empty text", lambda value: isinstance(value, str) and value != "")
+anything = Rule("anything", lambda value: True)
+_flag = one_of(True, False)
+_seed = integer(at_least=0)
+
+VAE = {
+    "latent_dim": integer(at_least=1),
+    "widths": several(integer(at_least=1)),
+    "image_shape": several(integer(at_least=1), count=3),
+    "optimizer": Rule("a mapping with _target_, the class, and its arguments", lambda value: isinstance(value, Mapping)),
+    "seed": _seed,
+}
+
+OPTIMIZER = {
+    "_target_": text,
+    "lr": number(above=0),
+    "betas": several(number(at_least=0, below=1), count=2),
+    "eps": number(above=0),
+    "weight_decay": number(at_least=0),
+    "momentum": number(at_least=0, below=1),
+    "fused": optional(_flag),
+}
+
+_IMAGES = {
+    "batch_size": integer(at_least=1),
+    "eval_batch_size": integer(at_least=1),
+    "block_size": integer(at_least=1),
+    "val_size": integer(at_least=0),
+    "split_seed": _seed,
+    "seed": _seed,
+    "device": text,
+}
+MNIST = {"root": text, "mirror": optional(text), **_IMAGES}
+MNIST_5K = {**_IMAGES}
+
+PROBE = {
+    "every_n_epochs": optional(integer(at_least=1)),
+    "C": Rule(
+        "a finite number above 0, or a list of such",
+        lambda value: number(above=0).accepts(value) or several(number(above=0)).accepts(value),
+    ),
+    "standardize": _flag,
+    "max_train_images": optional(integer(at_least=10)),
+    "max_iter": integer(at_least=1),
+}
+
+TRAINER = {
+    "max_epochs": integer(at_least=1),
+    "accelerator": text,
+    "devices": Rule(
+        "auto, -1, a whole number of at least 1, or a list of devices' indices",
+        lambda value: value in ("auto", -1) or integer(1).accepts(value) or several(integer(0)).accepts(value),
+    ),
+    "precision": one_of(
+        "32-true", "16-mixed", "bf16-mixed", "64-true", "bf16-true", "16-true", "32", "16", "64", "bf16", 32, 16, 64
+    ),
+}
+
+SETTINGS = {"seed": _seed}
+
+RULES = {
+    "vae_lightning.VAE": VAE,
+    "vae_lightning.MNISTDataModule": MNIST,
+    "vae_lightning.MNIST5kDataModule": MNIST_5K,
+    "vae_lightning.LinearProbe": PROBE,
+}
+
+# How many training images there are before validation takes its part.
+TRAINING_IMAGES = {"vae_lightning.MNISTDataModule": 60_000, "vae_lightning.MNIST5kDataModule": 4_000}
+
+
+def check(values: Mapping[str, Any], rules: Mapping[str, Rule], prefix: str = "") -> None:
+    """Refuse the first value that breaks its rule; keys without a rule pass.
+
+    Raises:
+        InputError: in one line the key with its prefix, the value and what is allowed.
+    """
+    for key, value in values.items():
+        if key in rules and not rules[key].accepts(value):
+            raise InputError(f"{prefix}{key}={value}: must be {rules[key].allowed}")
+
+
+def check_choice(key: str, value: str, choices: Iterable[str]) -> None:
+    """Refuse a name that is none of the choices, with the nearest one as a hint.
+
+    Raises:
+        InputError: in one line the key, the value, the nearest choice and all choices.
+    """
+    choices = sorted(choices)
+    if value not in choices:
+        near = difflib.get_close_matches(value, choices, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise InputError(f"{key}: there is no {value!r}{hint}; allowed: {', '.join(choices)}")
+
+
+def check_config(config: Mapping[str, Any]) -> None:
+    """Refuse what can be refused before torch is imported: keys, types and ranges of everything in the tables above.
+
+    Arguments:
+        config: the resolved configuration as plain dicts and lists.
+
+    Raises:
+        InputError: the first thing that is wrong.
+    """
+    check(config, SETTINGS)
+    check(config.get("trainer", {}), TRAINER, "trainer.")
+    check(config.get("optimizer", {}), OPTIMIZER, "optimizer.")
+    _check_targets(config)
+    data = config.get("data", {})
+    available = TRAINING_IMAGES.get(data.get("_target_"))
+    if available is not None and data["val_size"] >= available:
+        raise InputError(
+            f"data.val_size={data['val_size']}: must be a whole number from 0 to {available - 1}, "
+            f"for the training set has {available} images"
+        )
+
+
+def _check_targets(node: Any, path: str = "") -> None:
+    if not isinstance(node, Mapping):
+        return
+    rules = RULES.get(node.get("_target_", ""))
+    if rules is not None:
+        for key in set(node) - {"_target_"}:
+            check_choice(path.rstrip("."), key, rules)
+        check(node, rules, path)
+    for key, child in node.items():
+        _check_targets(child, f"{path}{key}.")

@@ -1,0 +1,77 @@
+"""The commands' common frame: Hydra around a task, and bad input told in one line."""
+
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from vae_lightning.checks import InputError, check_choice
+
+__all__ = ["CONF", "run_command"]
+
+_PACKAGE = Path(__file__).parent
+# A wheel holds the configurations inside the package, a source tree beside it.
+CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
+
+
+def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
+    """Compose the configuration from the command line and run the task; end with status 2 and one line on bad input.
+
+    Arguments:
+        task: what to do with the composed configuration. If it refuses that with an InputError, before it has written
+            anything, the empty folder that Hydra made for it is taken away again.
+        config_name: a file of ``conf``.
+    """
+    with_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra is to raise its errors, for its own words for them take many lines
+
+    def tidy_task(cfg: DictConfig) -> Any:
+        try:
+            return task(cfg)
+        except InputError:
+            with suppress(OSError):  # not empty
+                os.removedirs(HydraConfig.get().runtime.output_dir)
+            raise
+
+    tidy_task.__module__ = task.__module__
+    try:
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(tidy_task)()
+    except (InputError, HydraException, OmegaConfBaseException, OSError) as error:
+        if with_traceback:
+            raise
+        print(f"error: {_in_one_line(error)}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _in_one_line(error: Exception) -> str:
+    try:
+        if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+            group, _, name = error.missing_cfg_file.rpartition("/")
+            check_choice(group, name, error.options)
+        cause = error.__cause__
+        if isinstance(error, ConfigCompositionException) and isinstance(cause, OmegaConfBaseException):
+            parent = cause.parent_node
+            if isinstance(parent, DictConfig) and cause.key not in parent:
+                where = cause.full_key.rpartition(".")[0]
+                check_choice(where or "the configuration", str(cause.key), [str(key) for key in parent if key != "hydra"])
+    except InputError as better:
+        error = better
+    causes = [str(error)]
+    if isinstance(error, ConfigCompositionException) and error.__cause__ is not None:
+        causes.append(str(error.__cause__))
+    return " ".join(" ".join(causes).split())
+
+
+def resolved(cfg: DictConfig) -> dict[str, Any]:
+    """The configuration as plain dicts and lists, every interpolation filled in."""
+    container = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=False)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}

@@ -1,0 +1,175 @@
+"""Images in memory: the LightningDataModule that splits them and hands out batches."""
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from vae_lightning.checks import InputError
+from vae_lightning.streams import generator
+
+__all__ = ["BlockSampler", "ByteImages", "ImageDataModule", "LabelledImages", "stratified_order"]
+
+
+class LabelledImages(NamedTuple):
+    """Images as bytes, ``(N, C, H, W)`` of uint8, and their labels, ``(N,)`` of int64."""
+
+    images: Tensor
+    labels: Tensor
+
+    def subset(self, indices: Tensor) -> "LabelledImages":
+        """The images and labels at some positions."""
+        return LabelledImages(self.images[indices], self.labels[indices])
+
+    def to(self, device: torch.device | str) -> "LabelledImages":
+        """The same on a device."""
+        return LabelledImages(self.images.to(device), self.labels.to(device))
+
+
+class ByteImages(Dataset[tuple[Tensor, Tensor]]):
+    """Images kept as bytes; a tensor of indices gives that many at once, scaled to [0, 1] as they are drawn."""
+
+    def __init__(self, data: LabelledImages) -> None:
+        self.data = data
+
+    def __len__(self) -> int:
+        return len(self.data.labels)
+
+    def __getitem__(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        index = index.to(self.data.labels.device, non_blocking=True)
+        return torch.div(self.data.images[index], 255), self.data.labels[index]
+
+
+class BlockSampler(Sampler[Tensor]):
+    """Indices of a whole epoch, in batches or in blocks of batches; the order is a function of (seed, epoch) alone.
+
+    Arguments:
+        size: number of images.
+        batch_size: images a batch; a last, shorter batch is kept.
+        block_size: if 1, each item is a batch, ``(batch_size,)``. Else each is a block of up to that many whole batches,
+            ``(block_size, batch_size)``, and a last, shorter batch comes by itself.
+        seed: of the order; if None, the images come in their own order.
+    """
+
+    def __init__(self, size: int, batch_size: int, block_size: int = 1, seed: int | None = None) -> None:
+        self.size, self.batch_size, self.block_size, self.seed = size, batch_size, block_size, seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """The epoch that the next iteration is to be; Lightning calls it."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        batches, rest = divmod(self.size, self.batch_size)
+        return -(-batches // self.block_size) + (rest > 0)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if self.seed is None:
+            order = torch.arange(self.size)
+        else:
+            order = torch.randperm(self.size, generator=generator(self.seed, "order", self.epoch))
+        whole = self.size - self.size % self.batch_size
+        if whole:
+            batches = order[:whole].view(-1, self.batch_size)
+            yield from batches if self.block_size == 1 else batches.split(self.block_size)
+        if whole < self.size:
+            yield order[whole:]
+
+
+class ImageDataModule(LightningDataModule):
+    """Training, validation and test images, kept in memory as bytes. A subclass says in :meth:`read` where from.
+
+    Batches are ``(images, labels)``: float images in [0, 1], ``(B, C, H, W)``, and int64 labels, ``(B,)``. The last,
+    shorter batch is kept. The validation images are taken from the training images, the labels in equal parts; the test
+    images are used for test alone.
+
+    Arguments:
+        batch_size: images an optimiser step.
+        eval_batch_size: images a batch in validation and test; it has no influence on their results.
+        block_size: if above 1, training batches come in blocks ``(S, B, C, H, W)`` of up to that many, each batch for one
+            optimiser step (see :class:`vae_lightning.VAE`): faster, since the Trainer works once a block.
+        val_size: number of training images set apart for validation.
+        split_seed: chooses them.
+        seed: of the order of the training images.
+        device: where the images are kept, ``"cpu"`` or an accelerator such as ``"cuda"``.
+
+    Raises:
+        InputError: in :meth:`setup`, if the validation images would leave none to train on.
+    """
+
+    def __init__(
+        self,
+        batch_size: int = 64,
+        eval_batch_size: int = 1000,
+        block_size: int = 1,
+        val_size: int = 5000,
+        split_seed: int = 0,
+        seed: int = 0,
+        device: str = "cpu",
+    ) -> None:
+        super().__init__()
+        self.batch_size, self.eval_batch_size, self.block_size = batch_size, eval_batch_size, block_size
+        self.val_size, self.split_seed, self.seed, self.device = val_size, split_seed, seed, device
+        self.train: ByteImages | None = None
+
+    @abstractmethod
+    def read(self) -> tuple[LabelledImages, LabelledImages]:
+        """The training images, from which validation takes its part, and the test images."""
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read and split the images, once."""
+        if self.train is not None:
+            return
+        train, test = self.read()
+        if self.val_size >= len(train.labels):
+            raise InputError(
+                f"data.val_size={self.val_size}: must be a whole number from 0 to {len(train.labels) - 1}, "
+                f"for the training set has {len(train.labels)} images"
+            )
+        order = stratified_order(train.labels, generator(self.split_seed, "split"))
+        # In their own order, so that what is trained on does not depend on how it was chosen.
+        val, rest = order[: self.val_size].sort().values, order[self.val_size :].sort().values
+        self.train = ByteImages(train.subset(rest).to(self.device))
+        self.val = ByteImages(train.subset(val).to(self.device))
+        self.test = ByteImages(test.to(self.device))
+
+    def train_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
+        assert self.train is not None, "setup() comes first"
+        return DataLoader(
+            self.train,
+            batch_size=None,
+            sampler=BlockSampler(len(self.train), self.batch_size, self.block_size, self.seed),
+        )
+
+    def val_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]] | list[object]:
+        # An empty list tells Lightning that there is no validation.
+        return self._eval_dataloader(self.val) if len(self.val) else []
+
+    def test_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
+        return self._eval_dataloader(self.test)
+
+    def _eval_dataloader(self, images: ByteImages) -> DataLoader[tuple[Tensor, Tensor]]:
+        return DataLoader(images, batch_size=None, sampler=BlockSampler(len(images), self.eval_batch_size))
+
+
+def stratified_order(labels: Tensor, generator: torch.Generator) -> Tensor:
+    """A random order of which any beginning holds each label in proportion to its frequency, to within one image.
+
+    Arguments:
+        labels: ``(N,)``, whole numbers.
+        generator: decides the order.
+
+    Returns:
+        A permutation of the positions, ``(N,)``.
+    """
+    shuffled = torch.randperm(len(labels), generator=generator)
+    place = torch.empty(len(labels), dtype=torch.float64)
+    for label in labels.unique():
+        members = shuffled[labels[shuffled] == label]
+        # Members of a label are spread evenly over (0, 1): the k-th of n at (k + 1/2) / n.
+        place[members] = (torch.arange(len(members), dtype=torch.float64) + 0.5) / len(members)
+    return shuffled[place[shuffled].argsort(stable=True)]

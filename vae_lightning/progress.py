@@ -1,0 +1,48 @@
+"""What a terminal shows while a model trains."""
+
+import sys
+import time
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
+
+__all__ = ["Progress"]
+
+
+class Progress(TQDMProgressBar):
+    """Lightning's bar of the epoch, on a terminal alone, and a line an epoch, also in a pipe or a file.
+
+    Arguments:
+        refresh_rate: batches (or blocks) between two updates of the bar.
+    """
+
+    def __init__(self, refresh_rate: int = 1) -> None:
+        super().__init__(refresh_rate=refresh_rate if sys.stderr.isatty() else 0)
+
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        return {name: value for name, value in super().get_metrics(trainer, pl_module).items() if name != "v_num"}
+
+    # Validation and test are over before a bar of theirs could be read.
+
+    def init_validation_tqdm(self) -> Tqdm:
+        return Tqdm(disable=True)
+
+    def init_test_tqdm(self) -> Tqdm:
+        return Tqdm(disable=True)
+
+    def on_train_epoch_start(self, trainer: Trainer, *args: Any) -> None:
+        super().on_train_epoch_start(trainer, *args)
+        self._began = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_train_epoch_end(trainer, pl_module)
+        if trainer.is_global_zero:
+            shown = [f"epoch {trainer.current_epoch + 1:>{len(str(trainer.max_epochs))}}/{trainer.max_epochs}"]
+            for name in ("train/loss", "val/loss", "probe/val_acc"):
+                if name in trainer.callback_metrics:
+                    digits = 4 if name.endswith("acc") else 2
+                    shown.append(f"{name} {trainer.callback_metrics[name]:.{digits}f}")
+            shown.append(f"{time.perf_counter() - self._began:.1f} s")
+            Tqdm.write("   ".join(shown), file=sys.stdout)

@@ -1,0 +1,135 @@
+"""vae-train: one run, from a configuration to a run directory."""
+
+import logging
+import os
+import time
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from vae_lightning.checks import InputError, check_config
+from vae_lightning.command import resolved, run_command
+from vae_lightning.run_directory import (
+    CONFIG,
+    ENVIRONMENT,
+    METRICS,
+    checkpoint_path,
+    environment,
+    write_file,
+    write_json,
+)
+
+__all__ = ["main", "train"]
+
+log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """The console script."""
+    run_command(_task, "train")
+
+
+def _task(cfg: DictConfig) -> float | None:
+    return train(cfg).get(cfg.sweep.objective)
+
+
+def train(cfg: DictConfig) -> dict[str, float]:
+    """Train, test and probe a model as ``conf/train.yaml`` says, and write everything to ``cfg.run_dir``.
+
+    Returns:
+        The content of ``metrics.json``: losses in nats per image, accuracies in [0, 1], times in seconds.
+
+    Raises:
+        InputError: if the configuration cannot be run; nothing has been written then.
+    """
+    config = resolved(cfg)
+    check_config(config)
+    run = Path(config["run_dir"])
+    if (run / CONFIG).exists():
+        raise InputError(f"hydra.run.dir={run}: there is a run already; choose another folder or remove it")
+
+    # Only now, since they take seconds to import.
+    import lightning.pytorch as pl
+    from lightning.pytorch.loggers import Logger
+
+    from vae_lightning.targets import build
+
+    began = time.perf_counter()
+    quiet()
+    pl.seed_everything(config["seed"], verbose=False)  # for models and callbacks of others; ours have their own streams
+    data = build("data", config["data"], pl.LightningDataModule)
+    data.prepare_data()
+    data.setup("fit")
+    model = build("model", config["model"], pl.LightningModule)
+    callbacks = [
+        build(f"callbacks.{name}", node, pl.Callback) for name, node in _wanted_callbacks(config).items() if node
+    ]
+    loggers = [build(f"logger.{name}", node, Logger) for name, node in config["logger"].items() if node]
+    trainer = build("trainer", config["trainer"], pl.Trainer, callbacks=callbacks, logger=loggers, default_root_dir=run)
+
+    write_file(run / CONFIG, OmegaConf.to_yaml(config))
+    write_json(run / ENVIRONMENT, environment())
+    prepared = time.perf_counter()
+    trainer.fit(model, datamodule=data)
+    fitted = time.perf_counter()
+    found = dict(trainer.callback_metrics)
+    trainer.test(model, datamodule=data, verbose=False)
+    found |= trainer.callback_metrics
+
+    metrics = {name: float(value) for name, value in found.items() if "/" in name}
+    metrics["epochs"] = trainer.current_epoch
+    metrics["fit_seconds"] = round(fitted - prepared, 3)
+    metrics["total_seconds"] = round(time.perf_counter() - began, 3)
+    write_json(run / METRICS, metrics)
+    print(closing_table(metrics, Path(os.path.relpath(run))))
+    return metrics
+
+
+def quiet() -> None:
+    """Silence what Lightning says to every run and a user can do nothing about."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", ".*does not have many workers.*")  # the images are in memory
+    warnings.filterwarnings("ignore", ".*exists and is not empty.*")  # the run directory, which is ours
+    warnings.filterwarnings("ignore", ".*LeafSpec.*")  # between Lightning and torch
+    warnings.filterwarnings("ignore", ".*is smaller than the logging interval.*")  # curves have a point an epoch
+
+
+def closing_table(metrics: Mapping[str, float], run: Path) -> str:
+    """The numbers of a run in nats and per cent of images, and where everything else is."""
+    stages = [stage for stage in ("train", "val", "test") if f"{stage}/loss" in metrics]
+    lines = ["", f"{'':14}" + "".join(f"{stage:>10}" for stage in stages)]
+    rows = {"loss = -ELBO": "{}/loss", "recon": "{}/recon", "kl": "{}/kl", "probe accuracy": "probe/{}_acc"}
+    for title, key in rows.items():
+        numbers = [metrics.get(key.format(stage)) for stage in stages]
+        if any(number is not None for number in numbers):
+            digits = 4 if "acc" in key else 2
+            cells = ["" if number is None else f"{number:.{digits}f}" for number in numbers]
+            lines.append(f"{title:14}" + "".join(f"{cell:>10}" for cell in cells))
+    lines += [
+        "",
+        f"{metrics['epochs']:.0f} epochs in {metrics['fit_seconds']:.1f} s; losses in nats per image",
+        f"numbers    {run / METRICS}",
+        f"curves     {run / 'metrics.csv'}; tensorboard --logdir {run}",
+        f"pictures   {run / 'figures'}",
+        f"weights    {checkpoint_path(run, 'last')}",
+    ]
+    return "\n".join(lines)
+
+
+def _wanted_callbacks(config: Mapping[str, Any]) -> dict[str, Any]:
+    """All callbacks but those that watch validation where there is none."""
+    wanted = {}
+    for name, node in config["callbacks"].items():
+        monitor = str((node or {}).get("monitor", ""))
+        if config["data"].get("val_size") == 0 and monitor.startswith("val/"):
+            log.info("callbacks.%s is left out: it watches %s, and data.val_size is 0", name, monitor)
+        else:
+            wanted[name] = node
+    return wanted
+
+
+if __name__ == "__main__":
+    main()

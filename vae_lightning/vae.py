@@ -1,0 +1,210 @@
+"""The variational autoencoder."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+from torch.optim import Optimizer
+
+from vae_lightning.checks import OPTIMIZER, check
+from vae_lightning.checks import VAE as RULES
+from vae_lightning.networks import mlp_decoder, mlp_encoder
+from vae_lightning.objectives import bernoulli_nll, gaussian_kl
+from vae_lightning.streams import NormalStream, generator, seeded
+from vae_lightning.targets import build
+
+__all__ = ["ADAM", "ELBO", "VAE", "Posterior"]
+
+ADAM: Mapping[str, Any] = {"_target_": "torch.optim.Adam", "lr": 1e-3, "fused": True}
+
+
+class Posterior(NamedTuple):
+    """The encoder's N(mu, diag(exp(logvar))) for each image; both ``(..., latent_dim)``."""
+
+    mu: Tensor
+    logvar: Tensor
+
+
+class ELBO(NamedTuple):
+    """Terms of the negative evidence lower bound, each in nats per image, ``(...)``: loss = recon + kl."""
+
+    loss: Tensor
+    recon: Tensor
+    kl: Tensor
+
+
+class VAE(LightningModule):
+    """A variational autoencoder with a Gaussian posterior and Bernoulli pixels.
+
+    Images are ``(..., C, H, W)`` with values in [0, 1]; any leading dimensions are batch dimensions. In training a batch
+    is ``(images, labels)``, the images ``(B, C, H, W)`` for one optimiser step or ``(S, B, C, H, W)`` for a block of S
+    steps, which saves the Trainer's work between steps. Labels are not looked at.
+
+    Arguments:
+        latent_dim: number of latent dimensions.
+        widths: the encoder's hidden layers; the decoder has the same in reverse.
+        image_shape: ``(C, H, W)``.
+        optimizer: ``_target_``, the full name of a ``torch.optim.Optimizer``, and its arguments.
+        seed: of the initial weights and of the latent noise; global generators are neither used nor changed.
+
+    Raises:
+        InputError: if an argument is not what :mod:`vae_lightning.checks` allows.
+
+    References:
+        Auto-Encoding Variational Bayes, Kingma and Welling, 2014 (https://arxiv.org/abs/1312.6114).
+
+    Example:
+        >>> vae = VAE(latent_dim=2)
+        >>> images = torch.rand(16, 1, 28, 28)
+        >>> vae.encode(images).mu.shape
+        torch.Size([16, 2])
+        >>> vae.elbo(images).loss.shape
+        torch.Size([16])
+    """
+
+    def __init__(
+        self,
+        latent_dim: int = 20,
+        widths: Sequence[int] = (128,),
+        image_shape: Sequence[int] = (1, 28, 28),
+        optimizer: Mapping[str, Any] = ADAM,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        hyperparameters = {
+            "latent_dim": latent_dim,
+            "widths": widths,
+            "image_shape": image_shape,
+            "optimizer": optimizer,
+            "seed": seed,
+        }
+        check(hyperparameters, RULES)
+        check(optimizer, OPTIMIZER, "optimizer.")
+        # Plain lists and dicts, so that a checkpoint can be read with weights_only=True.
+        self.save_hyperparameters(
+            hyperparameters | {"widths": [*widths], "image_shape": [*image_shape], "optimizer": {**optimizer}}
+        )
+        self.automatic_optimization = False  # a block holds several steps
+        self.latent_dim, self.image_shape, self.seed = latent_dim, tuple(image_shape), seed
+        with seeded(seed, "initialisation"):
+            self.encoder = mlp_encoder(image_shape, widths, latent_dim)
+            self.decoder = mlp_decoder(latent_dim, widths[::-1], image_shape)
+        self.configure_optimizers()  # made once already here, so that bad arguments are refused now
+
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, weights_only: bool = True, **kwargs: Any) -> "VAE":
+        """Rebuild the model from a checkpoint, without unpickling anything but tensors and plain values."""
+        return super().load_from_checkpoint(checkpoint_path, *args, weights_only=weights_only, **kwargs)
+
+    def encode(self, images: Tensor) -> Posterior:
+        """The posterior of each image: ``(..., C, H, W)`` to mu and logvar, both ``(..., latent_dim)``."""
+        return Posterior(*self.encoder(images).chunk(2, dim=-1))
+
+    @staticmethod
+    def reparameterize(mu: Tensor, logvar: Tensor, noise: Tensor) -> Tensor:
+        """z = mu + exp(logvar / 2) * noise, all ``(..., latent_dim)``: a deterministic, differentiable function of mu
+        and logvar, for the noise ~ N(0, I) comes from outside (Kingma and Welling, 2014, section 2.4)."""
+        return mu + torch.exp(0.5 * logvar) * noise
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Latents ``(..., latent_dim)`` to the pixels' logits ``(..., C, H, W)``; their sigmoid is the image."""
+        return self.decoder(z)
+
+    def elbo(self, images: Tensor, noise: Tensor | None = None) -> ELBO:
+        """The negative evidence lower bound of each image, one latent sample each.
+
+        Arguments:
+            images: ``(..., C, H, W)``, in [0, 1].
+            noise: ``(..., latent_dim)`` from N(0, I); if None, drawn from torch's global generator.
+        """
+        mu, logvar = self.encode(images)
+        z = self.reparameterize(mu, logvar, torch.randn_like(mu) if noise is None else noise)
+        recon = bernoulli_nll(self.decode(z), images)
+        kl = gaussian_kl(mu, logvar).sum(-1)
+        return ELBO(recon + kl, recon, kl)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The same as :meth:`reconstruct`."""
+        return self.reconstruct(images)
+
+    def reconstruct(self, images: Tensor) -> Tensor:
+        """Images ``(..., C, H, W)`` decoded from the mean of their posterior, in [0, 1]."""
+        return self.decode(self.encode(images).mu).sigmoid()
+
+    def sample(self, count: int, noise: Tensor | None = None) -> Tensor:
+        """Images ``(count, C, H, W)`` decoded from the prior, in [0, 1].
+
+        Arguments:
+            count: how many.
+            noise: ``(count, latent_dim)`` from N(0, I); if None, drawn from torch's global generator.
+        """
+        if noise is None:
+            noise = torch.randn(count, self.latent_dim, device=self.device, dtype=self.dtype)
+        return self.decode(noise).sigmoid()
+
+    def configure_optimizers(self) -> Optimizer:
+        """The optimiser over all parameters.
+
+        Raises:
+            InputError: if ``_target_`` is not the name of a ``torch.optim.Optimizer``, or that refuses the arguments.
+        """
+        return build("optimizer", self.hparams["optimizer"], Optimizer, self.parameters())
+
+    # Training: one optimiser step a batch.
+
+    def on_train_epoch_start(self) -> None:
+        self._train_noise = self._noise("noise", self.current_epoch)
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        images, _ = batch
+        optimizer = self.optimizers()
+        steps = []
+        for x in images if images.dim() > 1 + len(self.image_shape) else images[None]:
+            elbo = self.elbo(x, self._train_noise.draw(len(x)))
+            optimizer.zero_grad()
+            self.manual_backward(elbo.loss.mean())
+            optimizer.step()
+            steps.append([term.detach() for term in elbo])
+        elbo = ELBO(*map(torch.cat, zip(*steps, strict=True)))
+        self._log_means("train", elbo)
+        self.log("loss", elbo.loss.mean(), prog_bar=True, logger=False)
+
+    def on_train_epoch_end(self) -> None:
+        self._log_position()
+
+    # Validation and test: the noise is the same in each pass, so that passes can be compared.
+
+    def on_validation_epoch_start(self) -> None:
+        self._eval_noise = self._noise("evaluation")
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        self._log_means("val", self._evaluate(batch))
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_position()
+
+    on_test_epoch_start = on_validation_epoch_start
+
+    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        self._log_means("test", self._evaluate(batch))
+
+    on_test_epoch_end = on_validation_epoch_end
+
+    def _evaluate(self, batch: tuple[Tensor, Tensor]) -> ELBO:
+        images, _ = batch
+        return self.elbo(images, self._eval_noise.draw(len(images)))
+
+    def _noise(self, name: str, *indices: int) -> NormalStream:
+        return NormalStream(generator(self.seed, name, *indices), self.latent_dim, self.device, self.dtype)
+
+    def _log_means(self, stage: str, elbo: ELBO) -> None:
+        """Log the terms' exact means over the epoch: weighted by batch size, and added up in double precision."""
+        precision = torch.float32 if self.device.type == "mps" else torch.float64  # Apple's GPUs have no double
+        means = {f"{stage}/{name}": term.mean(dtype=precision) for name, term in elbo._asdict().items()}
+        self.log_dict(means, on_step=False, on_epoch=True, batch_size=len(elbo.loss), sync_dist=True)
+
+    def _log_position(self) -> None:
+        """Draw curves over optimiser steps; by itself Lightning would count calls of training_step."""
+        self.log_dict({"step": float(self.global_step), "epoch": float(self.current_epoch)})
