@@ -210,6 +210,12 @@ def check_config(config: Mapping[str, Any]) -> None:
         )
 
 
+    for name, node in config.get("callbacks", {}).items():
+        several_C = isinstance((node or {}).get("C"), list | tuple) and len(node["C"]) > 1
+        if several_C and data.get("val_size") == 0:
+            raise InputError(f"callbacks.{name}.C={node['C']}: must be one value, since data.val_size=0 leaves none to choose by")
+
+
 def _check_targets(node: Any, path: str = "") -> None:
     if not isinstance(node, Mapping):
         return

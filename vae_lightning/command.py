@@ -5,11 +5,12 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -33,22 +34,40 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
     with_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra is to raise its errors, for its own words for them take many lines
 
-    def tidy_task(cfg: DictConfig) -> Any:
+    def guarded(cfg: DictConfig) -> Any:
         try:
             return task(cfg)
-        except InputError:
-            with suppress(OSError):  # not empty
-                os.removedirs(HydraConfig.get().runtime.output_dir)
-            raise
+        except InputError as error:
+            _remove_empty(HydraConfig.get().runtime.output_dir)
+            if with_traceback or HydraConfig.get().mode == RunMode.MULTIRUN:
+                raise
+            _refuse(error)  # from here, since Hydra adds a line of its own to an exception that it sees
 
-    tidy_task.__module__ = task.__module__
+    guarded.__module__ = task.__module__
     try:
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(tidy_task)()
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(guarded)()
+    except BrokenPipeError:  # as in vae-train --help | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except (InputError, HydraException, OmegaConfBaseException, OSError) as error:
         if with_traceback:
             raise
-        print(f"error: {_in_one_line(error)}", file=sys.stderr)
-        sys.exit(2)
+        _refuse(error)
+
+
+def _refuse(error: Exception) -> NoReturn:
+    print(f"error: {_in_one_line(error)}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _remove_empty(folder: str) -> None:
+    """Take away an empty folder, and the folders around it below the working directory if they are empty then."""
+    relative = os.path.relpath(folder)
+    with suppress(OSError):  # it is not empty
+        if relative.startswith(os.pardir):
+            os.rmdir(folder)
+        else:
+            os.removedirs(relative)
 
 
 def _in_one_line(error: Exception) -> str:

@@ -94,4 +94,4 @@ class Figures(Callback):
 
     def _save(self, figure: Figure, name: str) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
-        figure.savefig(self.directory / name)
+        figure.savefig(self.directory / name, bbox_inches="tight")

@@ -170,4 +170,4 @@ class LinearProbe(Callback):
         for name in ("train_acc", "val_acc", "test_acc"):
             accuracy = getattr(result, name)
             if accuracy is not None:
-                self.log(f"probe/{name}", accuracy)
+                vae.log(f"probe/{name}", torch.tensor(accuracy, dtype=torch.float64))

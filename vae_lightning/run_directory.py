@@ -52,7 +52,7 @@ def environment() -> dict[str, Any]:
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "directory": os.getcwd(),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},
-        "git": {"commit": _git("rev-parse", "HEAD"), "changed": _git("status", "--porcelain") != ""},
+        "git": {"commit": _git("rev-parse", "HEAD"), "changes": _git("status", "--porcelain")},
         "machine": {
             "platform": platform.platform(),
             "processor": _processor(),

@@ -61,14 +61,14 @@ def train(cfg: DictConfig) -> dict[str, float]:
     quiet()
     pl.seed_everything(config["seed"], verbose=False)  # for models and callbacks of others; ours have their own streams
     data = build("data", config["data"], pl.LightningDataModule)
-    data.prepare_data()
-    data.setup("fit")
     model = build("model", config["model"], pl.LightningModule)
     callbacks = [
         build(f"callbacks.{name}", node, pl.Callback) for name, node in _wanted_callbacks(config).items() if node
     ]
     loggers = [build(f"logger.{name}", node, Logger) for name, node in config["logger"].items() if node]
     trainer = build("trainer", config["trainer"], pl.Trainer, callbacks=callbacks, logger=loggers, default_root_dir=run)
+    data.prepare_data()
+    data.setup("fit")
 
     write_file(run / CONFIG, OmegaConf.to_yaml(config))
     write_json(run / ENVIRONMENT, environment())
@@ -79,7 +79,8 @@ def train(cfg: DictConfig) -> dict[str, float]:
     trainer.test(model, datamodule=data, verbose=False)
     found |= trainer.callback_metrics
 
-    metrics = {name: float(value) for name, value in found.items() if "/" in name}
+    stages = ("train/", "val/", "test/", "probe/")
+    metrics = {name: float(value) for stage in stages for name, value in found.items() if name.startswith(stage)}
     metrics["epochs"] = trainer.current_epoch
     metrics["fit_seconds"] = round(fitted - prepared, 3)
     metrics["total_seconds"] = round(time.perf_counter() - began, 3)
@@ -94,6 +95,7 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", ".*does not have many workers.*")  # the images are in memory
     warnings.filterwarnings("ignore", ".*exists and is not empty.*")  # the run directory, which is ours
     warnings.filterwarnings("ignore", ".*LeafSpec.*")  # between Lightning and torch
+    warnings.filterwarnings("ignore", "Total length of `list` across ranks is zero.*")  # data.val_size=0
     warnings.filterwarnings("ignore", ".*is smaller than the logging interval.*")  # curves have a point an epoch
 
 

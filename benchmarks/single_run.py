@@ -1,0 +1,177 @@
+"""Seconds an epoch of the reference experiment: the article's way, a plain loop, and vae-train as users run it.
+
+    python benchmarks/single_run.py --root DIR
+
+DIR holds the MNIST files. One process runs ``vae-train experiment=article`` on a pseudo-terminal, so with progress bar,
+curves and checkpoints. Before each of its epochs a callback runs an epoch of the two others, for on a shared machine only
+neighbours in time can be compared:
+
+(a) plain PyTorch with torchvision's MNIST in a DataLoader and Adam as it comes, the loss read off at every step;
+(b) a plain loop over images in memory with fused Adam, the least that PyTorch can do the job in;
+(c) vae-train's own epoch, to the moment its checkpoint is written.
+
+The whole command, start-up, test, probe and pictures included, is timed without what the callback took.
+"""
+
+import argparse
+import gzip
+import json
+import os
+import pty
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
+from torchvision.datasets import MNIST
+from torchvision.transforms import ToTensor
+
+from vae_lightning.mnist import FILES, MNISTDataModule
+
+
+class ArticleVAE(nn.Module):
+    """The reference architecture: 784-128-(20, 20)-128-784."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(784, 128)
+        self.mu, self.logvar = nn.Linear(128, 20), nn.Linear(128, 20)
+        self.decoder = nn.Sequential(nn.Linear(20, 128), nn.ReLU(), nn.Linear(128, 784))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        h = F.relu(self.hidden(x))
+        mu, logvar = self.mu(h), self.logvar(h)
+        z = mu + torch.exp(0.5 * logvar) * torch.randn_like(mu)
+        return self.decoder(z), mu, logvar
+
+
+def train_epoch(vae: ArticleVAE, optimizer: torch.optim.Optimizer, batches: Iterable[Tensor], item: bool) -> None:
+    total: float | Tensor = 0.0
+    for images in batches:
+        x = images.view(-1, 784)
+        logits, mu, logvar = vae(x)
+        if item:  # as the article writes it: probabilities first
+            recon = F.binary_cross_entropy(torch.sigmoid(logits), x, reduction="sum")
+        else:
+            recon = F.binary_cross_entropy_with_logits(logits, x, reduction="sum")
+        loss = recon - 0.5 * torch.sum(1 + logvar - mu.pow(2) - logvar.exp())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        total += loss.item() if item else loss.detach()
+
+
+def article(folder: Path) -> Callable[[], None]:
+    loader = DataLoader(MNIST(str(folder), transform=ToTensor()), batch_size=64, shuffle=True)
+    vae = ArticleVAE()
+    optimizer = torch.optim.Adam(vae.parameters(), lr=1e-3)
+    return lambda: train_epoch(vae, optimizer, (images for images, _ in loader), item=True)
+
+
+def plain(images: Tensor) -> Callable[[], None]:
+    vae = ArticleVAE()
+    optimizer = torch.optim.Adam(vae.parameters(), lr=1e-3, fused=True)
+    return lambda: train_epoch(
+        vae, optimizer, (images[rows] for rows in torch.randperm(len(images)).split(64)), item=False
+    )
+
+
+def timed(epoch: Callable[[], None]) -> float:
+    began = time.perf_counter()
+    epoch()
+    return time.perf_counter() - began
+
+
+class Beside(Callback):
+    """Times epochs of (a) and (b) before each epoch of the Trainer's, and that one too; writes all to a file."""
+
+    def __init__(self, root: str, result: str) -> None:
+        began = time.perf_counter()
+        self.result = Path(result)
+        self.scratch = tempfile.TemporaryDirectory()
+        raw = Path(self.scratch.name) / "MNIST/raw"
+        raw.mkdir(parents=True)
+        for name in FILES:  # torchvision wants them unpacked
+            (raw / name).write_bytes(gzip.decompress((Path(root) / f"{name}.gz").read_bytes()))
+        data = MNISTDataModule(root=root, val_size=0)
+        data.setup()
+        assert data.train is not None
+        images = data.train[torch.arange(len(data.train))][0].flatten(1)
+        self.article, self.plain = article(Path(self.scratch.name)), plain(images)
+        self.times: dict[str, list[float]] = {"a": [], "b": [], "c": []}
+        self.own = time.perf_counter() - began
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._stop()
+        began = time.perf_counter()
+        self.times["a"].append(timed(self.article))
+        self.times["b"].append(timed(self.plain))
+        self.began = time.perf_counter()
+        self.own += self.began - began
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._stop()
+        self.scratch.cleanup()
+        self.result.write_text(json.dumps({**self.times, "own": self.own}))
+
+    def _stop(self) -> None:
+        if len(self.times["c"]) < len(self.times["a"]):
+            self.times["c"].append(time.perf_counter() - self.began)
+
+
+def on_terminal(command: list[str]) -> float:
+    """Seconds that a command takes with a pseudo-terminal for its output."""
+    began = time.perf_counter()
+    terminal, end = pty.openpty()
+    with subprocess.Popen(command, stdout=end, stderr=end) as process:
+        os.close(end)
+        shown = b""
+        try:
+            while chunk := os.read(terminal, 65536):
+                shown += chunk
+        except OSError:  # how a terminal tells its end on Linux
+            pass
+    os.close(terminal)
+    if process.returncode:
+        raise SystemExit(shown.decode())
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", required=True, help="a folder with the MNIST files, gzipped")
+    root = str(Path(parser.parse_args().root).resolve())
+    with tempfile.TemporaryDirectory() as scratch:
+        os.environ["PYTHONPATH"] = str(Path(__file__).parent)
+        result = Path(scratch) / "times.json"
+        wall = on_terminal(
+            [
+                *(sys.executable, "-m", "vae_lightning.train", "experiment=article", "trainer=cpu"),
+                *(f"data.root={root}", f"hydra.run.dir={scratch}/run"),
+                f"+callbacks.beside={{_target_:single_run.Beside,root:'{root}',result:'{result}'}}",
+            ]
+        )
+        times = json.loads(result.read_text())
+    a, b, c = (times[name] for name in "abc")
+    whole = wall - times["own"]
+    print(f"{torch.get_num_threads()} threads; seconds an epoch, median of {len(c)} (least to most)")
+    for name, values in (("(a) the article's way", a), ("(b) plain loop", b), ("(c) vae-train", c)):
+        print(f"{name:26}{statistics.median(values):6.2f}  ({min(values):.2f} to {max(values):.2f})")
+    print(f"{'vae-train, the whole':26}{whole:6.2f}")
+    print("\nratios, epoch by epoch: median (quartiles)")
+    for name, below in (("(c) / (a)", a), ("(c) / (b)", b)):
+        low, middle, high = statistics.quantiles([x / y for x, y in zip(c, below, strict=True)], n=4)
+        print(f"{name:26}{middle:6.2f}  ({low:.2f} to {high:.2f})")
+    print(f"{'the whole / all of (a)':26}{whole / sum(a):6.2f}")
+
+
+if __name__ == "__main__":
+    main()
