@@ -2,9 +2,9 @@
 
     python benchmarks/single_run.py --root DIR
 
-DIR holds the MNIST files. One process runs ``vae-train experiment=article`` on a pseudo-terminal, so with progress bar,
-curves and checkpoints. Before each of its epochs a callback runs an epoch of the two others, for on a shared machine only
-neighbours in time can be compared:
+DIR holds the MNIST files. One process runs ``vae-train experiment=article`` on a pseudo-terminal, so with progress
+bar, curves and checkpoints. Before each of its epochs a callback runs an epoch of the two others, for on a shared
+machine only neighbours in time can be compared:
 
 (a) plain PyTorch with torchvision's MNIST in a DataLoader and Adam as it comes, the loss read off at every step;
 (b) a plain loop over images in memory with fused Adam, the least that PyTorch can do the job in;

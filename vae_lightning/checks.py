@@ -102,7 +102,9 @@ VAE = {
     "latent_dim": integer(at_least=1),
     "widths": several(integer(at_least=1)),
     "image_shape": several(integer(at_least=1), count=3),
-    "optimizer": Rule("a mapping with _target_, the class, and its arguments", lambda value: isinstance(value, Mapping)),
+    "optimizer": Rule(
+        "a mapping with _target_, the class, and its arguments", lambda value: isinstance(value, Mapping)
+    ),
     "seed": _seed,
 }
 
@@ -151,7 +153,7 @@ TRAINER = {
     ),
 }
 
-SETTINGS = {"seed": _seed}
+SETTINGS = {"seed": _seed, "run_dir": text}
 
 RULES = {
     "vae_lightning.VAE": VAE,
@@ -175,17 +177,17 @@ def check(values: Mapping[str, Any], rules: Mapping[str, Rule], prefix: str = ""
             raise InputError(f"{prefix}{key}={value}: must be {rules[key].allowed}")
 
 
-def check_choice(key: str, value: str, choices: Iterable[str]) -> None:
+def check_choice(given: str, name: str, choices: Iterable[str]) -> None:
     """Refuse a name that is none of the choices, with the nearest one as a hint.
 
     Raises:
-        InputError: in one line the key, the value, the nearest choice and all choices.
+        InputError: in one line what was given, the nearest choice and all choices.
     """
     choices = sorted(choices)
-    if value not in choices:
-        near = difflib.get_close_matches(value, choices, n=1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
-        raise InputError(f"{key}: there is no {value!r}{hint}; allowed: {', '.join(choices)}")
+    if name not in choices:
+        near = difflib.get_close_matches(name, choices, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise InputError(f"{given}: there is no such name; {hint}allowed: {', '.join(choices)}")
 
 
 def check_config(config: Mapping[str, Any]) -> None:
@@ -209,11 +211,12 @@ def check_config(config: Mapping[str, Any]) -> None:
             f"for the training set has {available} images"
         )
 
-
     for name, node in config.get("callbacks", {}).items():
         several_C = isinstance((node or {}).get("C"), list | tuple) and len(node["C"]) > 1
         if several_C and data.get("val_size") == 0:
-            raise InputError(f"callbacks.{name}.C={node['C']}: must be one value, since data.val_size=0 leaves none to choose by")
+            raise InputError(
+                f"callbacks.{name}.C={node['C']}: must be one value, since data.val_size=0 leaves none to choose by"
+            )
 
 
 def _check_targets(node: Any, path: str = "") -> None:
@@ -222,7 +225,7 @@ def _check_targets(node: Any, path: str = "") -> None:
     rules = RULES.get(node.get("_target_", ""))
     if rules is not None:
         for key in set(node) - {"_target_"}:
-            check_choice(path.rstrip("."), key, rules)
+            check_choice(f"{path}{key}={node[key]}", key, rules)
         check(node, rules, path)
     for key, child in node.items():
         _check_targets(child, f"{path}{key}.")

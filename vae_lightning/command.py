@@ -22,6 +22,8 @@ _PACKAGE = Path(__file__).parent
 # A wheel holds the configurations inside the package, a source tree beside it.
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
 
+_REFUSALS = (InputError, HydraException, OmegaConfBaseException, OSError)
+
 
 def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
     """Compose the configuration from the command line and run the task; end with status 2 and one line on bad input.
@@ -37,7 +39,7 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
     def guarded(cfg: DictConfig) -> Any:
         try:
             return task(cfg)
-        except InputError as error:
+        except _REFUSALS as error:
             _remove_empty(HydraConfig.get().runtime.output_dir)
             if with_traceback or HydraConfig.get().mode == RunMode.MULTIRUN:
                 raise
@@ -49,7 +51,7 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
     except BrokenPipeError:  # as in vae-train --help | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except (InputError, HydraException, OmegaConfBaseException, OSError) as error:
+    except _REFUSALS as error:
         if with_traceback:
             raise
         _refuse(error)
@@ -72,21 +74,18 @@ def _remove_empty(folder: str) -> None:
 
 def _in_one_line(error: Exception) -> str:
     try:
-        if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
-            group, _, name = error.missing_cfg_file.rpartition("/")
-            check_choice(group, name, error.options)
-        cause = error.__cause__
-        if isinstance(error, ConfigCompositionException) and isinstance(cause, OmegaConfBaseException):
-            parent = cause.parent_node
-            if isinstance(parent, DictConfig) and cause.key not in parent:
-                where = cause.full_key.rpartition(".")[0]
-                check_choice(where or "the configuration", str(cause.key), [str(key) for key in parent if key != "hydra"])
-    except InputError as better:
-        error = better
-    causes = [str(error)]
+        match error, error.__cause__:
+            case MissingConfigException(missing_cfg_file=str(file), options=[*options]), _:
+                group, _, name = file.rpartition("/")
+                check_choice(f"{group}={name}", name, options)
+            case ConfigCompositionException(), OmegaConfBaseException(parent_node=DictConfig() as parent) as cause:
+                check_choice(str(cause.full_key), str(cause.key), {str(key) for key in parent} - {"hydra"})
+    except InputError as clearer:
+        error = clearer
+    words = [str(error)]
     if isinstance(error, ConfigCompositionException) and error.__cause__ is not None:
-        causes.append(str(error.__cause__))
-    return " ".join(" ".join(causes).split())
+        words.append(str(error.__cause__))
+    return " ".join(" ".join(words).split())
 
 
 def resolved(cfg: DictConfig) -> dict[str, Any]:

@@ -50,8 +50,8 @@ class BlockSampler(Sampler[Tensor]):
     Arguments:
         size: number of images.
         batch_size: images a batch; a last, shorter batch is kept.
-        block_size: if 1, each item is a batch, ``(batch_size,)``. Else each is a block of up to that many whole batches,
-            ``(block_size, batch_size)``, and a last, shorter batch comes by itself.
+        block_size: if 1, each item is a batch, ``(batch_size,)``. Else each is a block of up to that many whole
+            batches, ``(block_size, batch_size)``, and a last, shorter batch comes by itself.
         seed: of the order; if None, the images come in their own order.
     """
 
@@ -90,8 +90,8 @@ class ImageDataModule(LightningDataModule):
     Arguments:
         batch_size: images an optimiser step.
         eval_batch_size: images a batch in validation and test; it has no influence on their results.
-        block_size: if above 1, training batches come in blocks ``(S, B, C, H, W)`` of up to that many, each batch for one
-            optimiser step (see :class:`vae_lightning.VAE`): faster, since the Trainer works once a block.
+        block_size: if above 1, training batches come in blocks ``(S, B, C, H, W)`` of up to that many, each batch for
+            one optimiser step (see :class:`vae_lightning.VAE`): faster, since the Trainer works once a block.
         val_size: number of training images set apart for validation.
         split_seed: chooses them.
         seed: of the order of the training images.

@@ -155,8 +155,8 @@ def _fetch(names: list[str], root: Path, mirror: str | None) -> None:
 
     mirrors = [_as_url(mirror)] if mirror else list(TORCHVISION.mirrors)
     ways_out = (
-        "put the four files there, gzipped or not, or set data.root to a folder that has them, or data.mirror to a URL or "
-        "folder that has them, or train on the digits that come with a package: experiment=quickstart"
+        "put the four files there, gzipped or not, or set data.root to a folder that has them, or data.mirror to a URL "
+        "or folder that has them, or train on the digits that come with a package: experiment=quickstart"
     )
     answers = _contact([f"{mirror}{names[0]}.gz" for mirror in mirrors])
     working = [mirror for mirror, problem in zip(mirrors, answers, strict=True) if problem is None]

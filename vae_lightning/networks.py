@@ -1,6 +1,7 @@
 """Encoders and decoders. Each takes any number of leading batch dimensions."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from math import prod
 
 from torch import nn
@@ -27,6 +28,6 @@ def mlp_decoder(latent_dim: int, widths: Sequence[int], image_shape: Sequence[in
 def _mlp(sizes: Sequence[int]) -> list[nn.Module]:
     """Linear layers of these sizes with a ReLU between each two."""
     layers: list[nn.Module] = []
-    for inputs, outputs in zip(sizes, sizes[1:], strict=False):
+    for inputs, outputs in pairwise(sizes):
         layers += [nn.Linear(inputs, outputs), nn.ReLU()]
     return layers[:-1]

@@ -13,7 +13,16 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-__all__ = ["CONFIG", "ENVIRONMENT", "EVALUATION", "METRICS", "checkpoint_path", "environment", "write_file", "write_json"]
+__all__ = [
+    "CONFIG",
+    "ENVIRONMENT",
+    "EVALUATION",
+    "METRICS",
+    "checkpoint_path",
+    "environment",
+    "write_file",
+    "write_json",
+]
 
 CONFIG = Path(".hydra/config.yaml")  # what ran, every value resolved
 ENVIRONMENT = Path("environment.json")
@@ -79,7 +88,9 @@ def _git(*arguments: str) -> str | None:
             ["git", "ls-files", "--error-unmatch", __file__], cwd=source, capture_output=True, timeout=10
         )
         if tracked.returncode == 0:
-            said = subprocess.run(["git", *arguments], cwd=source, capture_output=True, text=True, timeout=10, check=True)
+            said = subprocess.run(
+                ["git", *arguments], cwd=source, capture_output=True, text=True, timeout=10, check=True
+            )
             return said.stdout.strip()
     return None
 

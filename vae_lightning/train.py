@@ -65,7 +65,11 @@ def train(cfg: DictConfig) -> dict[str, float]:
     callbacks = [
         build(f"callbacks.{name}", node, pl.Callback) for name, node in _wanted_callbacks(config).items() if node
     ]
-    loggers = [build(f"logger.{name}", node, Logger) for name, node in config["logger"].items() if node]
+    loggers = [
+        build(f"logger.{name}", node, Logger)  # type: ignore[type-abstract]
+        for name, node in config["logger"].items()
+        if node
+    ]
     trainer = build("trainer", config["trainer"], pl.Trainer, callbacks=callbacks, logger=loggers, default_root_dir=run)
     data.prepare_data()
     data.setup("fit")

@@ -1,10 +1,11 @@
 """The variational autoencoder."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -38,9 +39,9 @@ class ELBO(NamedTuple):
 class VAE(LightningModule):
     """A variational autoencoder with a Gaussian posterior and Bernoulli pixels.
 
-    Images are ``(..., C, H, W)`` with values in [0, 1]; any leading dimensions are batch dimensions. In training a batch
-    is ``(images, labels)``, the images ``(B, C, H, W)`` for one optimiser step or ``(S, B, C, H, W)`` for a block of S
-    steps, which saves the Trainer's work between steps. Labels are not looked at.
+    Images are ``(..., C, H, W)`` with values in [0, 1]; any leading dimensions are batch dimensions. In training a
+    batch is ``(images, labels)``, the images ``(B, C, H, W)`` for one optimiser step or ``(S, B, C, H, W)`` for a block
+    of S steps, which saves the Trainer's work between steps. Labels are not looked at.
 
     Arguments:
         latent_dim: number of latent dimensions.
@@ -94,9 +95,19 @@ class VAE(LightningModule):
         self.configure_optimizers()  # made once already here, so that bad arguments are refused now
 
     @classmethod
-    def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, weights_only: bool = True, **kwargs: Any) -> "VAE":
+    def load_from_checkpoint(
+        cls,
+        checkpoint_path: Any,
+        map_location: Any = None,
+        hparams_file: Any = None,
+        strict: bool | None = None,
+        weights_only: bool | None = True,
+        **arguments: Any,
+    ) -> Self:
         """Rebuild the model from a checkpoint, without unpickling anything but tensors and plain values."""
-        return super().load_from_checkpoint(checkpoint_path, *args, weights_only=weights_only, **kwargs)
+        return super().load_from_checkpoint(
+            checkpoint_path, map_location, hparams_file, strict, weights_only, **arguments
+        )
 
     def encode(self, images: Tensor) -> Posterior:
         """The posterior of each image: ``(..., C, H, W)`` to mu and logvar, both ``(..., latent_dim)``."""
@@ -104,13 +115,17 @@ class VAE(LightningModule):
 
     @staticmethod
     def reparameterize(mu: Tensor, logvar: Tensor, noise: Tensor) -> Tensor:
-        """z = mu + exp(logvar / 2) * noise, all ``(..., latent_dim)``: a deterministic, differentiable function of mu
-        and logvar, for the noise ~ N(0, I) comes from outside (Kingma and Welling, 2014, section 2.4)."""
+        """The latents mu + exp(logvar / 2) * noise, all ``(..., latent_dim)``.
+
+        A deterministic, differentiable function of mu and logvar, for the noise ~ N(0, I) comes from outside (Kingma
+        and Welling, 2014, section 2.4).
+        """
         return mu + torch.exp(0.5 * logvar) * noise
 
     def decode(self, z: Tensor) -> Tensor:
         """Latents ``(..., latent_dim)`` to the pixels' logits ``(..., C, H, W)``; their sigmoid is the image."""
-        return self.decoder(z)
+        logits: Tensor = self.decoder(z)
+        return logits
 
     def elbo(self, images: Tensor, noise: Tensor | None = None) -> ELBO:
         """The negative evidence lower bound of each image, one latent sample each.
@@ -141,7 +156,7 @@ class VAE(LightningModule):
             noise: ``(count, latent_dim)`` from N(0, I); if None, drawn from torch's global generator.
         """
         if noise is None:
-            noise = torch.randn(count, self.latent_dim, device=self.device, dtype=self.dtype)
+            noise = next(self.parameters()).new_empty(count, self.latent_dim).normal_()
         return self.decode(noise).sigmoid()
 
     def configure_optimizers(self) -> Optimizer:
@@ -160,6 +175,7 @@ class VAE(LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         images, _ = batch
         optimizer = self.optimizers()
+        assert isinstance(optimizer, LightningOptimizer)
         steps = []
         for x in images if images.dim() > 1 + len(self.image_shape) else images[None]:
             elbo = self.elbo(x, self._train_noise.draw(len(x)))
@@ -197,7 +213,8 @@ class VAE(LightningModule):
         return self.elbo(images, self._eval_noise.draw(len(images)))
 
     def _noise(self, name: str, *indices: int) -> NormalStream:
-        return NormalStream(generator(self.seed, name, *indices), self.latent_dim, self.device, self.dtype)
+        dtype = next(self.parameters()).dtype
+        return NormalStream(generator(self.seed, name, *indices), self.latent_dim, self.device, dtype)
 
     def _log_means(self, stage: str, elbo: ELBO) -> None:
         """Log the terms' exact means over the epoch: weighted by batch size, and added up in double precision."""
