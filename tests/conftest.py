@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -39,7 +40,7 @@ def images(digits: tuple[LabelledImages, LabelledImages]) -> Tensor:
 class FewDigits(ImageDataModule):
     """As many real digits as asked for, the first ones."""
 
-    def __init__(self, digits: tuple[LabelledImages, LabelledImages], count: int, **options: int) -> None:
+    def __init__(self, digits: tuple[LabelledImages, LabelledImages], count: int, **options: Any) -> None:
         super().__init__(**options)
         self.digits, self.count = digits, count
 
@@ -81,11 +82,9 @@ def command(tmp_path: Path) -> Command:
     """``command("train", *arguments)``, run in an empty folder as the console script runs it."""
 
     def run(name: str, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-        environment = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}
         return subprocess.run(
             [sys.executable, "-m", f"vae_lightning.{name}", *arguments],
             cwd=tmp_path,
-            env=environment,
             capture_output=True,
             text=True,
             timeout=timeout,

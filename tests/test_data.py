@@ -102,5 +102,5 @@ def test_val_size_may_be_nothing_but_must_leave_something(few_digits: FewDigits)
     assert data.train is not None
     assert len(data.train) == 200
     assert data.val_dataloader() == []
-    with pytest.raises(InputError, match="val_size=200: .* from 0 to 199"):
+    with pytest.raises(InputError, match=r"val_size=200: .* from 0 to 199"):
         few_digits(200, val_size=200).setup()

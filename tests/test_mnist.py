@@ -127,7 +127,7 @@ def test_a_first_mirror_that_fails_leaves_it_to_the_second(
 
 def test_a_mirror_with_other_data_is_refused_and_leaves_nothing(server: str, small_mnist: Path, tmp_path: Path) -> None:
     (small_mnist / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(b"other data"))
-    with pytest.raises(InputError, match="train-images-idx3-ubyte.*MD5"):
+    with pytest.raises(InputError, match=r"train-images-idx3-ubyte.*MD5"):
         read(tmp_path / "root", mirror=server)
     assert contents(tmp_path / "root") == {}
 

@@ -1,6 +1,7 @@
 """The commands' common frame: Hydra around a task, and bad input told in one line."""
 
 import os
+import re
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,6 +22,9 @@ __all__ = ["CONF", "run_command"]
 _PACKAGE = Path(__file__).parent
 # A wheel holds the configurations inside the package, a source tree beside it.
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
+
+# ${path_safe:TEXT}: the text as the name of one file or folder.
+OmegaConf.register_new_resolver("path_safe", lambda words: re.sub(r"[/\\\s]+", "_", words), replace=True)
 
 _REFUSALS = (InputError, HydraException, OmegaConfBaseException, OSError)
 

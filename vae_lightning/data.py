@@ -145,7 +145,7 @@ class ImageDataModule(LightningDataModule):
             sampler=BlockSampler(len(self.train), self.batch_size, self.block_size, self.seed),
         )
 
-    def val_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]] | list[object]:
+    def val_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]] | list[tuple[Tensor, Tensor]]:
         # An empty list tells Lightning that there is no validation.
         return self._eval_dataloader(self.val) if len(self.val) else []
 

@@ -22,7 +22,7 @@ def draw_images(images: Tensor, columns: int, title: str) -> Figure:
     rows = -(-len(images) // columns)
     figure = Figure(figsize=(0.5 * columns, 0.5 * rows + 0.4), dpi=120, layout="constrained")
     axes = figure.subplots()
-    axes.imshow(grid, vmin=0, vmax=1, interpolation="nearest")
+    axes.imshow(grid.numpy(), vmin=0, vmax=1, interpolation="nearest")
     axes.set_title(title, fontsize=9)
     axes.set_axis_off()
     return figure

@@ -1,5 +1,6 @@
 """The linear probe: how well a linear classifier reads the labels off mu."""
 
+import logging
 import warnings
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -7,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities import rank_zero_warn
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -15,6 +15,8 @@ from vae_lightning.checks import PROBE, InputError, check
 from vae_lightning.vae import VAE
 
 __all__ = ["Features", "LinearProbe", "ProbeResult", "encode_images", "linear_probe"]
+
+log = logging.getLogger(__name__)
 
 
 class Features(NamedTuple):
@@ -105,9 +107,11 @@ def linear_probe(
             classifier.fit(train.mu, train.labels)
         converged = not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
         if not converged:
-            rank_zero_warn(
-                f"the probe with C={strength:g} did not converge within max_iter={max_iter}: its accuracies are of an "
-                "unfinished fit; raise max_iter or standardize"
+            log.warning(
+                "the probe with C=%g did not converge within max_iter=%d: its accuracies are of an unfinished fit; "
+                "raise max_iter or standardize",
+                strength,
+                max_iter,
             )
         accuracy = classifier.score(*val) if val is not None else 0.0
         if best is None or accuracy > best[0]:

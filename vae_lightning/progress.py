@@ -40,9 +40,8 @@ class Progress(TQDMProgressBar):
         super().on_train_epoch_end(trainer, pl_module)
         if trainer.is_global_zero:
             shown = [f"epoch {trainer.current_epoch + 1:>{len(str(trainer.max_epochs))}}/{trainer.max_epochs}"]
-            for name in ("train/loss", "val/loss", "probe/val_acc"):
+            for name in ("train/loss", "val/loss"):
                 if name in trainer.callback_metrics:
-                    digits = 4 if name.endswith("acc") else 2
-                    shown.append(f"{name} {trainer.callback_metrics[name]:.{digits}f}")
+                    shown.append(f"{name} {trainer.callback_metrics[name]:.2f}")
             shown.append(f"{time.perf_counter() - self._began:.1f} s")
             Tqdm.write("   ".join(shown), file=sys.stdout)

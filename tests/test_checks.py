@@ -1,0 +1,75 @@
+import inspect
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import vae_lightning
+from vae_lightning import mnist
+from vae_lightning.checks import (
+    RULES,
+    TRAINING_IMAGES,
+    InputError,
+    Rule,
+    check,
+    check_choice,
+    integer,
+    number,
+    one_of,
+    optional,
+    several,
+    text,
+)
+from vae_lightning.command import CONF
+from vae_lightning.data import LabelledImages
+
+
+@pytest.mark.parametrize(
+    ("rule", "good", "bad"),
+    [
+        (integer(0), [0, 7], [-1, 1.0, True, "1", None, math.nan, [1]]),
+        (number(above=0), [1, 1e-9, 2.5], [0, -1, math.nan, math.inf, True, "1", None]),
+        (number(at_least=0, below=1), [0, 0.999], [1, -0.1]),
+        (one_of(True, False), [True, False], [1, 0, "true", None]),
+        (optional(integer(1)), [None, 3], [0, "x"]),
+        (several(integer(1)), [[1], (1, 2)], [[], 1, [0], "12", [1, None]]),
+        (several(integer(1), count=2), [[1, 2]], [[1], [1, 2, 3]]),
+        (text, ["x"], ["", 1, None]),
+    ],
+)
+def test_rules(rule: Rule, good: list[Any], bad: list[Any]) -> None:
+    assert [value for value in good if not rule.accepts(value)] == []
+    assert [value for value in bad if rule.accepts(value)] == []
+    assert rule.allowed
+
+
+def test_an_error_names_key_value_and_what_is_allowed_in_one_line() -> None:
+    with pytest.raises(InputError, match=r"^model\.latent_dim=0: must be a whole number of at least 1$"):
+        check({"latent_dim": 0}, {"latent_dim": integer(1)}, "model.")
+    with pytest.raises(
+        InputError, match=r"^model\.latnt: there is no such name; did you mean latent\? allowed: latent"
+    ):
+        check_choice("model.latnt", "latnt", ["latent", "widths"])
+
+
+@pytest.mark.parametrize("target", RULES)
+def test_every_argument_of_a_constructor_has_a_rule_and_a_default_that_passes(target: str) -> None:
+    parameters = inspect.signature(getattr(vae_lightning, target.rpartition(".")[2])).parameters
+    assert set(parameters) == set(RULES[target])
+    check({name: parameter.default for name, parameter in parameters.items()}, RULES[target])
+
+
+@pytest.mark.parametrize("path", sorted(CONF.rglob("*.yaml")), ids=lambda path: str(path.relative_to(CONF)))
+def test_a_configuration_says_what_it_is_and_lists_every_argument(path: Path) -> None:
+    content = path.read_text()
+    assert content.startswith("#")
+    for node in (loaded := yaml.safe_load(content), *loaded.values()):
+        if isinstance(node, dict) and node.get("_target_") in RULES:
+            assert set(node) - {"_target_"} == set(RULES[node["_target_"]])
+
+
+def test_the_numbers_of_training_images_are_those_of_the_sets(digits: tuple[LabelledImages, LabelledImages]) -> None:
+    assert len(digits[0].labels) == TRAINING_IMAGES["vae_lightning.MNIST5kDataModule"]
+    assert mnist.FILES["train-labels-idx1-ubyte"][0] == (TRAINING_IMAGES["vae_lightning.MNISTDataModule"],)

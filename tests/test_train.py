@@ -1,0 +1,239 @@
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import SMALL, Command, Compose
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from vae_lightning import VAE, InputError
+from vae_lightning.command import CONF, resolved
+from vae_lightning.evaluate import evaluate
+from vae_lightning.run_directory import CONFIG
+from vae_lightning.train import train
+
+
+def metrics_of(run: Path) -> dict[str, float]:
+    numbers: dict[str, float] = json.loads((run / "metrics.json").read_text())
+    return numbers
+
+
+def losses(metrics: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in metrics.items() if not name.endswith("seconds")}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two epochs, made in this process."""
+    run = tmp_path_factory.mktemp("finished") / "run"
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("train", [f"run_dir='{run}'", "sweep.name=test", *SMALL, "callbacks.probe.every_n_epochs=1"])
+    train(cfg)
+    return run
+
+
+def test_a_run_directory_holds_what_it_should(finished: Path) -> None:
+    files = {str(path.relative_to(finished)) for path in finished.rglob("*") if path.is_file()}
+    expected = {
+        ".hydra/config.yaml",
+        "metrics.json",
+        "metrics.csv",
+        "environment.json",
+        "checkpoints/last.ckpt",
+        "checkpoints/best.ckpt",
+        "figures/curves.png",
+        "figures/reconstructions.png",
+        "figures/samples.png",
+    }
+    assert expected <= files
+    assert not [name for name in files if name.endswith(".part")]
+    assert len(list((finished / "tensorboard").glob("events.*"))) >= 1
+
+
+def test_metrics_are_flat_numbers_that_fit_together(finished: Path) -> None:
+    metrics = metrics_of(finished)
+    for stage in ("train", "val", "test"):
+        total = metrics[f"{stage}/recon"] + metrics[f"{stage}/kl"]
+        assert metrics[f"{stage}/loss"] == pytest.approx(total, rel=1e-6)
+        assert 0 <= metrics[f"probe/{stage}_acc"] <= 1
+    assert metrics["epochs"] == 2
+    assert 0 < metrics["fit_seconds"] < metrics["total_seconds"]
+    assert set(map(type, metrics.values())) <= {float, int}
+
+
+def test_the_configuration_is_stored_resolved_and_trains_the_same_again(finished: Path, tmp_path: Path) -> None:
+    stored = OmegaConf.load(finished / CONFIG)
+    assert "${" not in (finished / CONFIG).read_text()
+    assert isinstance(stored, DictConfig)
+    again = OmegaConf.create(json.loads(json.dumps(resolved(stored)).replace(str(finished), str(tmp_path / "again"))))
+    assert losses(train(again)) == losses(metrics_of(finished))
+
+
+def test_the_curves_have_a_point_an_epoch_over_optimiser_steps(finished: Path) -> None:
+    with (finished / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    for name in ("train/loss", "val/loss"):
+        points = [(int(row["step"]), float(row["epoch"])) for row in rows if row[name]]
+        assert points == [(16, 0.0), (32, 1.0)]  # 1,000 training images in batches of 64
+    metrics = metrics_of(finished)
+    assert [float(row["val/loss"]) for row in rows if row["val/loss"]][-1] == metrics["val/loss"]
+    events = EventAccumulator(str(finished / "tensorboard")).Reload()
+    assert {"train/loss", "train/recon", "train/kl", "val/loss", "probe/val_acc", "test/loss"} <= set(
+        events.Tags()["scalars"]
+    )
+    assert [event.step for event in events.Scalars("train/loss")] == [16, 32]
+    assert events.Scalars("train/loss")[-1].value == pytest.approx(metrics["train/loss"])
+
+
+def test_checkpoints_are_plain_and_last_is_what_was_tested(finished: Path) -> None:
+    for name in ("last", "best"):
+        content = torch.load(finished / "checkpoints" / f"{name}.ckpt", weights_only=True)
+        assert content["hyper_parameters"]["latent_dim"] == 20
+        assert content["epoch"] == 1
+    vae = VAE.load_from_checkpoint(finished / "checkpoints/last.ckpt")
+    assert vae.hparams["optimizer"]["_target_"] == "torch.optim.Adam"
+
+
+def test_the_environment_tells_what_a_number_may_depend_on(finished: Path) -> None:
+    environment = json.loads((finished / "environment.json").read_text())
+    assert environment["versions"]["torch"] == torch.__version__.split("+")[0]
+    assert environment["machine"]["threads"] == torch.get_num_threads()
+    assert environment["command"]
+
+
+def test_evaluating_a_run_gives_its_stored_numbers_to_the_last_digit(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("evaluate", [f"run='{finished}'", "trainer=cpu"])
+    stored = metrics_of(finished)
+    found = evaluate(cfg)
+    assert {"test/loss", "test/recon", "test/kl", "probe/test_acc", "probe/val_acc", "probe/train_acc"} == set(found)
+    assert found == {name: stored[name] for name in found}
+    assert json.loads((finished / "evaluation.json").read_text()) == {"checkpoint": "last", **found}
+    assert str(stored["test/loss"]) in capsys.readouterr().out
+
+
+def test_a_run_is_not_written_over(finished: Path) -> None:
+    before = (finished / "metrics.json").read_bytes()
+    stored = OmegaConf.load(finished / CONFIG)
+    assert isinstance(stored, DictConfig)
+    with pytest.raises(InputError, match="there is a run already"):
+        train(stored)
+    assert (finished / "metrics.json").read_bytes() == before
+
+
+def test_the_same_configuration_gives_the_same_bits_and_another_seed_others(composed: Compose) -> None:
+    options = [*SMALL, "trainer.max_epochs=1", "callbacks.figures=null"]
+    torch.manual_seed(1)
+    first = train(composed(*options, "seed=0", run="first"))
+    torch.manual_seed(2)
+    torch.rand(5)
+    second = train(composed(*options, "seed=0", run="second"))
+    other = train(composed(*options, "seed=1", run="other"))
+    assert losses(first) == losses(second)
+    assert first["train/loss"] != other["train/loss"]
+
+
+@pytest.mark.parametrize("experiment", sorted(path.stem for path in (CONF / "experiment").glob("*.yaml")))
+def test_every_experiment_runs_shrunken(experiment: str, composed: Compose) -> None:
+    cfg = composed(f"experiment={experiment}", "debug=fast", "trainer=cpu", "callbacks.probe.max_iter=20")
+    # Experiments on full MNIST are run on the packaged digits.
+    data = composed("data=mnist_5k").data
+    cfg.data = OmegaConf.merge(data, {"val_size": min(cfg.data.val_size, 500), "block_size": 1})
+    metrics = train(cfg)
+    assert metrics["test/loss"] > 0
+    assert metrics["epochs"] == 1
+
+
+def test_the_article_is_the_reference_experiment(composed: Compose) -> None:
+    cfg = composed("experiment=article")
+    expected = {
+        "data._target_": "vae_lightning.MNISTDataModule",
+        "data.batch_size": 64,
+        "data.val_size": 0,
+        "model.widths": [128],
+        "model.latent_dim": 20,
+        "optimizer._target_": "torch.optim.Adam",
+        "optimizer.lr": 1e-3,
+        "trainer.max_epochs": 10,
+    }
+    assert {key: OmegaConf.select(cfg, key) for key in expected} == expected
+
+
+@pytest.mark.slow
+@pytest.mark.mnist
+def test_the_article_gives_the_articles_numbers(composed: Compose, mnist_root: Path) -> None:
+    metrics = train(composed("experiment=article", f"data.root='{mnist_root}'", "trainer=cpu"))
+    assert metrics["train/loss"] == pytest.approx(110.3, abs=0.9)
+    assert metrics["probe/test_acc"] == pytest.approx(0.895, abs=0.012)
+    assert metrics["test/loss"] == pytest.approx(109.05, abs=0.9)
+
+
+# Through the commands.
+
+
+def test_train_and_evaluate_as_commands(command: Command, tmp_path: Path) -> None:
+    done = command("train", *SMALL, "callbacks.probe.max_iter=1000", "model.latent_dim=2")
+    assert done.returncode == 0, done.stderr
+    (run,) = (tmp_path / "outputs/runs").iterdir()
+    metrics = metrics_of(run)
+    relative = str(run.relative_to(tmp_path))
+    for shown in (
+        "epoch 2/2",
+        f"{metrics['test/loss']:.2f}",
+        f"{metrics['probe/test_acc']:.4f}",
+        f"{relative}/metrics.json",
+        f"tensorboard --logdir {relative}",
+        f"{relative}/figures",
+    ):
+        assert shown in done.stdout
+    assert done.stderr == ""  # no warning that a user can do nothing about
+    again = command("evaluate", f"run={relative}", "checkpoint=best")
+    assert again.returncode == 0, again.stderr
+    assert json.loads((run / "evaluation.json").read_text())["checkpoint"] == "best"
+
+
+def test_a_multirun_is_a_sweep(command: Command, tmp_path: Path) -> None:
+    done = command(
+        *("train", "-m", *SMALL, "trainer.max_epochs=1", "callbacks.probe=null", "callbacks.figures=null"),
+        *("model.latent_dim=2,20", "optimizer.lr=1e-3,3e-3", "sweep.name=grid"),
+    )
+    assert done.returncode == 0, done.stderr
+    runs = [path.parent for path in (tmp_path / "outputs/sweeps/grid").glob("*/metrics.json")]
+    configs = [OmegaConf.load(run / CONFIG) for run in runs]
+    assert {(c.model.latent_dim, c.optimizer.lr) for c in configs} == {(2, 1e-3), (2, 3e-3), (20, 1e-3), (20, 3e-3)}
+    # A job among others gives what it gives alone.
+    alone = command(
+        *("train", *SMALL, "trainer.max_epochs=1", "callbacks.probe=null", "callbacks.figures=null"),
+        *("model.latent_dim=20", "optimizer.lr=3e-3", "hydra.run.dir=alone"),
+    )
+    assert alone.returncode == 0, alone.stderr
+    (last,) = (
+        run
+        for run, config in zip(runs, configs, strict=True)
+        if (config.model.latent_dim, config.optimizer.lr) == (20, 3e-3)
+    )
+    assert losses(metrics_of(tmp_path / "alone")) == losses(metrics_of(last))
+
+
+def test_ones_own_model_and_configuration(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from torch import nn\n"
+        "from vae_lightning import VAE\n"
+        "class Tanh(VAE):\n"
+        "    def __init__(self, **arguments):\n"
+        "        super().__init__(**arguments)\n"
+        "        self.encoder[2] = nn.Tanh()\n"
+    )
+    (tmp_path / "own/model").mkdir(parents=True)
+    (tmp_path / "own/model/tanh.yaml").write_text(
+        "_target_: mine.Tanh\nlatent_dim: 3\noptimizer: ${optimizer}\nseed: ${seed}\n"
+    )
+    done = command("train", "--config-dir", "own", *SMALL, "debug=fast", "model=tanh", "hydra.run.dir=run")
+    assert done.returncode == 0, done.stderr
+    content = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)
+    assert content["hyper_parameters"]["latent_dim"] == 3
