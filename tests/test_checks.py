@@ -56,7 +56,10 @@ def test_an_error_names_key_value_and_what_is_allowed_in_one_line() -> None:
 
 @pytest.mark.parametrize("target", RULES)
 def test_every_argument_of_a_constructor_has_a_rule_and_a_default_that_passes(target: str) -> None:
-    parameters = inspect.signature(getattr(vae_lightning, target.rpartition(".")[2])).parameters
+    cls = getattr(vae_lightning, target.rpartition(".")[2])
+    parameters = dict(inspect.signature(cls).parameters)
+    if parameters.pop("options", None):
+        parameters |= inspect.signature(vae_lightning.ImageDataModule).parameters
     assert set(parameters) == set(RULES[target])
     check({name: parameter.default for name, parameter in parameters.items()}, RULES[target])
 

