@@ -45,13 +45,16 @@ def test_standardising_uses_the_training_statistics_alone(parts: list[Features])
     assert result.test_acc == expected.score(scaler.transform(shifted.mu), shifted.labels)
 
 
-def test_validation_chooses_among_several_strengths(parts: list[Features]) -> None:
-    train, val, test = parts
+def test_validation_chooses_among_several_strengths() -> None:
+    mu, labels = make_classification(1000, 40, n_informative=3, n_redundant=0, flip_y=0.2, random_state=0)
+    # So few to fit to that the weakest penalty is not the best.
+    train, val, test = (Features(mu[rows], labels[rows]) for rows in (slice(60), slice(60, 500), slice(500, None)))
     candidates = [1e-6, 1e-2, 1.0, 100.0]
     scores = {C: linear_probe(train, val, C=C).val_acc for C in candidates}
     result = linear_probe(train, val, test, C=candidates)
     assert result.val_acc == max(value for value in scores.values() if value is not None)
     assert scores[result.C] == result.val_acc
+    assert result.C in candidates[1:-1]
     assert result.test_acc == linear_probe(train, test=test, C=result.C).test_acc
     with pytest.raises(InputError, match="several need validation images"):
         linear_probe(train, C=candidates)
