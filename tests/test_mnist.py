@@ -5,6 +5,7 @@ import shutil
 import socket
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -90,7 +91,7 @@ def test_a_damaged_file_is_refused_by_name(small_mnist: Path, damage: str, packe
         content = bytearray(b"<html>404</html>")
     path.write_bytes(content)
     # An unpacked file of the wrong length is told from one with other content.
-    how = r"bytes unpacked, MNIST's has" if damage == "longer" or not packed and damage != "flipped" else ""
+    how = r"bytes unpacked, MNIST's has" if damage == "longer" or (not packed and damage != "flipped") else ""
     with pytest.raises(InputError, match=f"t10k-images-idx3-ubyte.*{how}"):
         read(small_mnist)
 
@@ -137,7 +138,7 @@ def test_a_mirror_with_other_data_is_refused_and_leaves_nothing(server: str, sma
 def test_a_name_that_is_looked_up_for_ever_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # As behind a firewall that drops everything: no time limit on a socket helps there.
     monkeypatch.setattr(mnist, "CONTACT_SECONDS", 0.3)
-    monkeypatch.setattr(mnist.urllib.request, "urlopen", lambda *_, **__: time.sleep(30))
+    monkeypatch.setattr(urllib.request, "urlopen", lambda *_, **__: time.sleep(30))
     began = time.monotonic()
     with pytest.raises(InputError, match="no answer within"):
         read(tmp_path / "root")
