@@ -151,6 +151,14 @@ def test_the_same_configuration_gives_the_same_bits_and_another_seed_others(comp
     assert first["train/loss"] != other["train/loss"]
 
 
+@pytest.mark.parametrize("precision", ["64-true", "bf16-mixed", "bf16-true"])
+def test_every_precision_trains_probes_and_draws(precision: str, composed: Compose) -> None:
+    options = [*SMALL, "trainer.max_epochs=1", f"trainer.precision={precision}"]
+    metrics = train(composed(*options))
+    in_single = train(composed(*options, "trainer.precision=32-true", run="single"))
+    assert metrics["test/loss"] == pytest.approx(in_single["test/loss"], rel=0.05)
+
+
 @pytest.mark.parametrize("experiment", sorted(path.stem for path in (CONF / "experiment").glob("*.yaml")))
 def test_every_experiment_runs_shrunken(experiment: str, composed: Compose) -> None:
     cfg = composed(f"experiment={experiment}", "debug=fast", "trainer=cpu", "callbacks.probe.max_iter=20")

@@ -86,9 +86,10 @@ class Figures(Callback):
         images = next(iter(trainer.datamodule.test_dataloader()))[0][: self.reconstructions]  # type: ignore[attr-defined]
         noise = torch.randn(self.samples, pl_module.latent_dim, generator=generator(pl_module.seed, "prior"))
         with torch.no_grad():
-            images = images.to(pl_module.device)
-            pairs = torch.cat([images, pl_module.reconstruct(images)])
-            samples = pl_module.sample(self.samples, noise.to(pl_module.device))
+            weights = next(pl_module.parameters())
+            images = images.to(weights)
+            pairs = torch.cat([images, pl_module.reconstruct(images)]).float()
+            samples = pl_module.sample(self.samples, noise.to(weights)).float()
         self._save(draw_images(pairs, len(images), "test images over their reconstructions"), "reconstructions.png")
         self._save(draw_images(samples, 16, "samples from the prior"), "samples.png")
 

@@ -50,7 +50,8 @@ def encode_images(vae: VAE, batches: Iterable[tuple[Tensor, Tensor]], limit: int
     try:
         with torch.no_grad():
             for images, targets in batches:
-                mus.append(vae.encode(images.to(vae.device)).mu.flatten(0, -2).float().cpu())
+                images = images.to(next(vae.parameters()))  # its device and precision
+                mus.append(vae.encode(images).mu.flatten(0, -2).float().cpu())
                 labels.append(targets.flatten().cpu())
                 count += len(labels[-1])
                 if limit is not None and count >= limit:
