@@ -22,6 +22,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -131,6 +132,7 @@ def on_terminal(command: list[str]) -> float:
     """Seconds that a command takes with a pseudo-terminal for its output."""
     began = time.perf_counter()
     terminal, end = pty.openpty()
+    termios.tcsetwinsize(end, (24, 100))  # in one without a size there would be no bar
     with subprocess.Popen(command, stdout=end, stderr=end) as process:
         os.close(end)
         shown = b""

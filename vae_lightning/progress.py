@@ -19,7 +19,7 @@ class Progress(TQDMProgressBar):
     """
 
     def __init__(self, refresh_rate: int = 1) -> None:
-        super().__init__(refresh_rate=refresh_rate if sys.stderr.isatty() else 0)
+        super().__init__(refresh_rate=refresh_rate if sys.stdout.isatty() else 0)
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         return {name: value for name, value in super().get_metrics(trainer, pl_module).items() if name != "v_num"}
@@ -34,12 +34,17 @@ class Progress(TQDMProgressBar):
 
     def on_train_epoch_start(self, trainer: Trainer, *args: Any) -> None:
         super().on_train_epoch_start(trainer, *args)
+        self.train_progress_bar.set_description(self._title(trainer))
         self._began = time.perf_counter()
+
+    @staticmethod
+    def _title(trainer: Trainer) -> str:
+        return f"epoch {trainer.current_epoch + 1:>{len(str(trainer.max_epochs))}}/{trainer.max_epochs}"
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_train_epoch_end(trainer, pl_module)
         if trainer.is_global_zero:
-            shown = [f"epoch {trainer.current_epoch + 1:>{len(str(trainer.max_epochs))}}/{trainer.max_epochs}"]
+            shown = [self._title(trainer)]
             for name in ("train/loss", "val/loss"):
                 if name in trainer.callback_metrics:
                     shown.append(f"{name} {trainer.callback_metrics[name]:.2f}")
