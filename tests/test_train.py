@@ -2,6 +2,9 @@ import csv
 import json
 import pickle
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -77,11 +80,13 @@ def test_the_configuration_is_stored_resolved_and_trains_the_same_again(finished
 def test_the_curves_have_a_point_an_epoch_over_optimiser_steps(finished: Path) -> None:
     with (finished / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
-    for name in ("train/loss", "val/loss"):
-        points = [(int(row["step"]), float(row["epoch"])) for row in rows if row[name]]
-        assert points == [(16, 0.0), (32, 1.0)]  # 1,000 training images in batches of 64
     metrics = metrics_of(finished)
-    assert [float(row["val/loss"]) for row in rows if row["val/loss"]][-1] == metrics["val/loss"]
+    # 1,000 training images in batches of 64; the last row is the test.
+    assert [(row["epoch"], row["step"]) for row in rows] == [("0", "16"), ("1", "32"), ("2", "32")]
+    for name in ("train/loss", "val/loss"):
+        assert [bool(row[name]) for row in rows] == [True, True, False]
+        assert float(rows[1][name]) == metrics[name]
+    assert float(rows[2]["test/loss"]) == metrics["test/loss"]
     events = EventAccumulator(str(finished / "tensorboard")).Reload()
     assert {"train/loss", "train/recon", "train/kl", "val/loss", "probe/val_acc", "test/loss"} <= set(
         events.Tags()["scalars"]
@@ -130,13 +135,32 @@ def test_a_damaged_checkpoint_is_refused_by_name(finished: Path, tmp_path: Path)
             evaluate(cfg)
 
 
-def test_a_run_is_not_written_over(finished: Path) -> None:
-    before = (finished / "metrics.json").read_bytes()
+def test_a_complete_run_is_left_as_it_is(finished: Path) -> None:
+    before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
     stored = OmegaConf.load(finished / CONFIG)
     assert isinstance(stored, DictConfig)
-    with pytest.raises(InputError, match="there is a run already"):
-        train(stored)
-    assert (finished / "metrics.json").read_bytes() == before
+    assert train(stored) == metrics_of(finished)
+    with pytest.raises(InputError, match=r"another configuration \(model\.latent_dim: 20, now 3; seed: 0, now 4\)"):
+        train(OmegaConf.merge(stored, {"model": {"latent_dim": 3}, "seed": 4}))  # type: ignore[arg-type]
+    assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before
+
+
+def test_a_run_can_be_started_over(composed: Compose, tmp_path: Path) -> None:
+    options = [*SMALL, "trainer.max_epochs=1", "callbacks.probe=null", "callbacks.figures=null"]
+    train(composed(*options))
+    (tmp_path / "run/notes.txt").write_text("mine")
+    again = train(composed(*options, "model.latent_dim=3", "restart=true"))
+    assert metrics_of(tmp_path / "run") == again
+    assert (tmp_path / "run/notes.txt").read_text() == "mine"
+    assert len((tmp_path / "run/metrics.csv").read_text().splitlines()) == 3  # header, epoch, test
+
+
+def test_a_moved_run_is_the_same_run(finished: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(finished, moved)
+    now = OmegaConf.create((finished / CONFIG).read_text().replace(str(finished), str(moved)))
+    assert isinstance(now, DictConfig)
+    assert train(now) == metrics_of(finished)
 
 
 def test_the_same_configuration_gives_the_same_bits_and_another_seed_others(composed: Compose) -> None:
@@ -195,6 +219,55 @@ def test_the_article_gives_the_articles_numbers(composed: Compose, mnist_root: P
 
 
 # Through the commands.
+
+
+def kill_after(epochs: int, tmp_path: Path, *arguments: str) -> None:
+    """Start vae-train and kill it without warning as soon as it has told of so many epochs."""
+    command = [sys.executable, "-m", "vae_lightning.train", *arguments]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            epochs -= line.startswith("epoch")
+            if epochs == 0:
+                process.kill()
+                break
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_same_bits(command: Command, tmp_path: Path) -> None:
+    options = [*SMALL, "trainer.max_epochs=5", "callbacks.probe.every_n_epochs=2", "callbacks.figures=null"]
+    assert command("train", *options, "hydra.run.dir=whole").returncode == 0
+    kill_after(3, tmp_path, *options, "hydra.run.dir=cut")
+    assert not (tmp_path / "cut/metrics.json").exists()
+    done = command("train", *options, "hydra.run.dir=cut")
+    assert done.returncode == 0, done.stderr
+    assert "cut was cut off: it goes on after epoch" in done.stdout
+    assert "epoch 1/5" not in done.stdout
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert losses(metrics_of(cut)) == losses(metrics_of(whole))
+    assert (cut / "metrics.csv").read_text() == (whole / "metrics.csv").read_text()
+    for name in ("last", "best"):
+        weights = [
+            torch.load(run / f"checkpoints/{name}.ckpt", weights_only=True)["state_dict"] for run in (cut, whole)
+        ]
+        assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[1])
+    curves = [EventAccumulator(str(run / "tensorboard")).Reload() for run in (cut, whole)]
+    for tag in ("train/loss", "val/loss", "probe/val_acc", "test/loss"):
+        points = [[(event.step, event.value) for event in curve.Scalars(tag)] for curve in curves]
+        assert points[0] == points[1], tag
+
+
+def test_a_checkpoint_that_cannot_be_read_is_told_of_and_the_run_started_over(
+    finished: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    (run / "metrics.json").unlink()
+    (run / "checkpoints/last.ckpt").write_bytes(b"half a checkpoint")
+    now = OmegaConf.create((finished / CONFIG).read_text().replace(str(finished), str(run)))
+    assert isinstance(now, DictConfig)
+    assert losses(train(now)) == losses(metrics_of(finished))
+    assert "last.ckpt: cannot be loaded" in caplog.text
 
 
 def test_train_and_evaluate_as_commands(command: Command, tmp_path: Path) -> None:

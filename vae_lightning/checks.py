@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ __all__ = [
     "MNIST",
     "OPTIMIZER",
     "PROBE",
+    "SWEEP",
     "TRAINING_IMAGES",
     "VAE",
     "InputError",
@@ -152,7 +154,17 @@ TRAINER = {
     ),
 }
 
-SETTINGS = {"seed": _seed, "run_dir": text}
+SETTINGS = {"seed": _seed, "run_dir": text, "restart": _flag}
+
+SWEEP = {
+    "objective": Rule(
+        "a metric of training or validation such as val/loss or probe/val_acc, for the test set is for test alone",
+        lambda value: (
+            isinstance(value, str) and re.fullmatch(r"(train|val)/\w+|probe/(train|val)_acc", value) is not None
+        ),
+    ),
+    "on_failure": one_of("continue", "stop"),
+}
 
 RULES = {
     "vae_lightning.VAE": VAE,
@@ -199,6 +211,7 @@ def check_config(config: Mapping[str, Any]) -> None:
         InputError: the first thing that is wrong.
     """
     check(config, SETTINGS)
+    check(config.get("sweep", {}), SWEEP, "sweep.")
     check(config.get("trainer", {}), TRAINER, "trainer.")
     check(config.get("optimizer", {}), OPTIMIZER, "optimizer.")
     _check_targets(config)

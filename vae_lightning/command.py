@@ -1,7 +1,6 @@
 """The commands' common frame: Hydra around a task, and bad input told in one line."""
 
 import os
-import re
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,16 +16,14 @@ from omegaconf.errors import OmegaConfBaseException
 
 from vae_lightning.checks import InputError, check_choice
 
-__all__ = ["CONF", "run_command"]
+__all__ = ["CONF", "refuse", "resolved", "run_command"]
 
 _PACKAGE = Path(__file__).parent
 # A wheel holds the configurations inside the package, a source tree beside it.
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
 
-# ${path_safe:TEXT}: the text as the name of one file or folder.
-OmegaConf.register_new_resolver("path_safe", lambda words: re.sub(r"[/\\\s]+", "_", words), replace=True)
-
-_REFUSALS = (InputError, HydraException, OmegaConfBaseException, OSError)
+# FloatingPointError: a loss that is not finite.
+_REFUSALS = (InputError, HydraException, OmegaConfBaseException, OSError, FloatingPointError)
 
 
 def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
@@ -47,7 +44,7 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
             _remove_empty(HydraConfig.get().runtime.output_dir)
             if with_traceback or HydraConfig.get().mode == RunMode.MULTIRUN:
                 raise
-            _refuse(error)  # from here, since Hydra adds a line of its own to an exception that it sees
+            refuse(error)  # from here, since Hydra adds a line of its own to an exception that it sees
 
     guarded.__module__ = task.__module__
     try:
@@ -58,10 +55,11 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
     except _REFUSALS as error:
         if with_traceback:
             raise
-        _refuse(error)
+        refuse(error)
 
 
-def _refuse(error: Exception) -> NoReturn:
+def refuse(error: Exception) -> NoReturn:
+    """End the command with status 2 and one line."""
     print(f"error: {_in_one_line(error)}", file=sys.stderr)
     sys.exit(2)
 

@@ -1,15 +1,20 @@
 """vae-eval: evaluate a run's checkpoint again."""
 
-import json
-import pickle
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from vae_lightning.checks import InputError, check, check_config, one_of
 from vae_lightning.command import resolved, run_command
-from vae_lightning.run_directory import CONFIG, EVALUATION, METRICS, checkpoint_path, write_json
+from vae_lightning.run_directory import (
+    CONFIG,
+    EVALUATION,
+    checkpoint_path,
+    read_checkpoint,
+    read_config,
+    stored_metrics,
+    write_json,
+)
 
 __all__ = ["evaluate", "main"]
 
@@ -37,7 +42,7 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
     for file in (run / CONFIG, checkpoint):
         if not file.is_file():
             raise InputError(f"run={run}: must be a run directory, and {file} is not there")
-    config = resolved(_read_config(run / CONFIG))
+    config = read_config(run)
     config["data"] |= {key: value for key, value in options["data"].items() if value is not None}
     check_config(config | {"trainer": options["trainer"]})
 
@@ -51,11 +56,11 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
     quiet()
     data = build("data", config["data"], pl.LightningDataModule)
     model_class = find_class("model._target_", config["model"]["_target_"], pl.LightningModule)
+    read_checkpoint(checkpoint)  # refused here if damaged
     try:
         model = model_class.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError, TypeError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{checkpoint}: cannot be loaded: {reason}") from error
+    except (RuntimeError, KeyError, TypeError) as error:  # of another architecture
+        raise InputError(f"{checkpoint}: does not fit the model: {' '.join(str(error).split())}") from error
     callbacks = [build("callbacks.probe", node, LinearProbe) for node in [config["callbacks"].get("probe")] if node]
     trainer = build(
         "trainer", options["trainer"], pl.Trainer, callbacks=callbacks, logger=False, enable_progress_bar=False
@@ -67,18 +72,8 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
     return metrics
 
 
-def _read_config(path: Path) -> DictConfig:
-    try:
-        config = OmegaConf.load(path)
-    except Exception as error:  # a YAML parser's errors have no common base that OmegaConf names
-        raise InputError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
-    if not isinstance(config, DictConfig) or not {"data", "model", "callbacks"} <= set(config):
-        raise InputError(f"{path}: must have data, model and callbacks, as vae-train writes it")
-    return config
-
-
 def _print_beside_stored(metrics: dict[str, float], run: Path, checkpoint: str) -> None:
-    stored: dict[str, Any] = json.loads((run / METRICS).read_text()) if (run / METRICS).is_file() else {}
+    stored = stored_metrics(run) or {}
     print(f"\n{checkpoint + '.ckpt':18}{'now':>22}{'at the end of the run':>26}")
     for name, value in metrics.items():
         print(f"{name:18}{value:>22}{stored.get(name, '-'):>26}")

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -54,7 +53,7 @@ def draw_curves(history: Sequence[Mapping[str, float]]) -> Figure:
 
 
 class Figures(Callback):
-    """Writes ``curves.png`` when training ends, and ``reconstructions.png`` and ``samples.png`` when the Trainer tests.
+    """Writes ``reconstructions.png`` and ``samples.png`` when the Trainer tests.
 
     Arguments:
         directory: where they go.
@@ -64,20 +63,6 @@ class Figures(Callback):
 
     def __init__(self, directory: str, reconstructions: int = 16, samples: int = 64) -> None:
         self.directory, self.reconstructions, self.samples = Path(directory), reconstructions, samples
-        self.history: list[dict[str, float]] = []
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"history": self.history}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.history = state_dict["history"]
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.history.append({name: float(value) for name, value in trainer.callback_metrics.items()})
-
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.is_global_zero:
-            self._save(draw_curves(self.history), "curves.png")
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, VAE)

@@ -4,22 +4,34 @@ import json
 import os
 import platform
 import shlex
+import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
+
+from vae_lightning.checks import InputError
+
 __all__ = [
     "CONFIG",
     "ENVIRONMENT",
     "EVALUATION",
+    "FAILURE",
+    "JOB",
     "METRICS",
     "checkpoint_path",
+    "clear",
+    "differences",
     "environment",
+    "read_checkpoint",
+    "read_config",
+    "stored_metrics",
     "write_file",
     "write_json",
 ]
@@ -28,6 +40,11 @@ CONFIG = Path(".hydra/config.yaml")  # what ran, every value resolved
 ENVIRONMENT = Path("environment.json")
 METRICS = Path("metrics.json")  # written last: if it is there, the run is complete
 EVALUATION = Path("evaluation.json")
+JOB = Path("job.json")  # of a sweep: what varies and its value here
+FAILURE = Path("failure.json")  # why a sweep's job ended without metrics.json; the traceback is in train.log
+
+# What has no influence on a run's numbers.
+_BESIDE_THE_POINT = ("run_dir", "restart", "sweep", "data.root", "data.mirror")
 
 
 def checkpoint_path(run: Path, which: str) -> Path:
@@ -35,10 +52,27 @@ def checkpoint_path(run: Path, which: str) -> Path:
     return run / "checkpoints" / f"{which}.ckpt"
 
 
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint's tensors and plain values; no code that it may hold is run.
+
+    Raises:
+        InputError: if it is damaged or holds anything else.
+    """
+    import torch
+
+    try:
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # what torch raises on odd bytes is of many kinds
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path}: cannot be loaded: {reason}") from error
+    return content
+
+
 def write_file(path: Path, content: str) -> None:
     """Write a file so that a crash leaves the old one or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
+    # A name of its own, for a sweep's parallel jobs may write the same file.
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     with part.open("w") as file:
         file.write(content)
         file.flush()
@@ -49,6 +83,49 @@ def write_file(path: Path, content: str) -> None:
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a mapping as readable JSON, as :func:`write_file` does."""
     write_file(path, json.dumps(content, indent=2) + "\n")
+
+
+def read_config(run: Path) -> dict[str, Any]:
+    """The configuration that a run was started with, as plain values; paths into the run directory begin with ``.``.
+
+    Raises:
+        InputError: if the file is not what a run writes.
+    """
+    try:
+        config = OmegaConf.to_container(OmegaConf.load(run / CONFIG))
+    except Exception as error:  # a YAML parser's errors have no common base that OmegaConf names
+        raise InputError(f"{run / CONFIG}: cannot be read: {' '.join(str(error).split())}") from error
+    if not isinstance(config, dict) or not {"data", "model", "callbacks"} <= set(config):
+        raise InputError(f"{run / CONFIG}: must have data, model and callbacks, as vae-train writes it")
+    return {str(key): value for key, value in config.items()}
+
+
+def stored_metrics(run: Path) -> dict[str, float] | None:
+    """The numbers of a complete run; None if it is not complete."""
+    try:
+        metrics: dict[str, float] = json.loads((run / METRICS).read_text())
+    except FileNotFoundError:
+        return None
+    return metrics
+
+
+def differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What two configurations differ in, e.g. ``latent_dim: 20, now 10``; not what has no influence on numbers."""
+    left, right = (dict(_leaves(_relative(config))) for config in (there, now))
+    keys = sorted(left.keys() | right.keys())
+    return [
+        f"{key}: {left.get(key, 'not there')}, now {right.get(key, 'not there')}"
+        for key in keys
+        if left.get(key, ...) != right.get(key, ...)
+    ]
+
+
+def clear(run: Path) -> None:
+    """Take away all that a run writes, and nothing else."""
+    for name in ("checkpoints", "tensorboard", "figures"):
+        shutil.rmtree(run / name, ignore_errors=True)
+    for file in (METRICS, ENVIRONMENT, EVALUATION, FAILURE, CONFIG, "metrics.csv", "hparams.yaml"):
+        (run / file).unlink(missing_ok=True)
 
 
 def environment() -> dict[str, Any]:
@@ -101,3 +178,19 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor()
+
+
+def _relative(config: Mapping[str, Any]) -> Any:
+    """The configuration with its run directory written as ``.``, for a folder may be moved."""
+    prefix = json.dumps(str(config.get("run_dir")))[1:-1]
+    return json.loads(json.dumps(config).replace(f'"{prefix}/', '"./').replace(f'"{prefix}"', '"."'))
+
+
+def _leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if path in _BESIDE_THE_POINT:
+        return
+    if isinstance(node, Mapping) and node:
+        for key, child in node.items():
+            yield from _leaves(child, f"{path}.{key}".lstrip("."))
+    else:
+        yield path, node

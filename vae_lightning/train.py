@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from vae_lightning.checks import InputError, check_config
@@ -16,12 +18,19 @@ from vae_lightning.command import resolved, run_command
 from vae_lightning.run_directory import (
     CONFIG,
     ENVIRONMENT,
+    FAILURE,
     METRICS,
     checkpoint_path,
+    clear,
+    differences,
     environment,
+    read_checkpoint,
+    read_config,
+    stored_metrics,
     write_file,
     write_json,
 )
+from vae_lightning.sweep import run_job
 
 __all__ = ["main", "train"]
 
@@ -34,11 +43,16 @@ def main() -> None:
 
 
 def _task(cfg: DictConfig) -> float | None:
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        return run_job(cfg, train)
     return train(cfg).get(cfg.sweep.objective)
 
 
 def train(cfg: DictConfig) -> dict[str, float]:
     """Train, test and probe a model as ``conf/train.yaml`` says, and write everything to ``cfg.run_dir``.
+
+    In a folder that holds a run of the same configuration already, a complete one is left as it is, and one that was
+    cut off goes on from its last checkpoint.
 
     Returns:
         The content of ``metrics.json``: losses in nats per image, accuracies in [0, 1], times in seconds.
@@ -49,8 +63,17 @@ def train(cfg: DictConfig) -> dict[str, float]:
     config = resolved(cfg)
     check_config(config)
     run = Path(config["run_dir"])
-    if (run / CONFIG).exists():
-        raise InputError(f"hydra.run.dir={run}: there is a run already; choose another folder or remove it")
+    if (run / CONFIG).exists() and not config["restart"]:
+        changed = differences(read_config(run), config)
+        if changed:
+            raise InputError(
+                f"{run}: holds a run of another configuration ({'; '.join(changed)}); choose another folder, "
+                "or start it over with restart=true"
+            )
+        stored = stored_metrics(run)
+        if stored is not None:
+            log.info("%s is complete", os.path.relpath(run))
+            return stored
 
     # Only now, since they take seconds to import.
     import lightning.pytorch as pl
@@ -66,8 +89,9 @@ def train(cfg: DictConfig) -> dict[str, float]:
     callbacks = [
         build(f"callbacks.{name}", node, pl.Callback) for name, node in _wanted_callbacks(config).items() if node
     ]
+    resumed = None if config["restart"] else _checkpoint_to_resume(run)
     loggers = [
-        build(f"logger.{name}", node, Logger)  # type: ignore[type-abstract]
+        build(f"logger.{name}", _resuming(node, resumed), Logger)  # type: ignore[type-abstract]
         for name, node in config["logger"].items()
         if node
     ]
@@ -75,10 +99,15 @@ def train(cfg: DictConfig) -> dict[str, float]:
     data.prepare_data()
     data.setup("fit")
 
+    if resumed is None:
+        clear(run)
+    else:
+        log.info("%s was cut off: it goes on after epoch %d", os.path.relpath(run), resumed["epoch"] + 1)
+    (run / FAILURE).unlink(missing_ok=True)
     write_file(run / CONFIG, OmegaConf.to_yaml(config))
     write_json(run / ENVIRONMENT, environment())
     prepared = time.perf_counter()
-    trainer.fit(model, datamodule=data)
+    trainer.fit(model, datamodule=data, ckpt_path=checkpoint_path(run, "last") if resumed else None, weights_only=True)
     fitted = time.perf_counter()
     found = dict(trainer.callback_metrics)
     trainer.test(model, datamodule=data, verbose=False)
@@ -92,6 +121,23 @@ def train(cfg: DictConfig) -> dict[str, float]:
     write_json(run / METRICS, metrics)
     print(closing_table(metrics, Path(os.path.relpath(run))))
     return metrics
+
+
+def _checkpoint_to_resume(run: Path) -> dict[str, Any] | None:
+    """The last checkpoint of a run that was cut off; None if there is none that can be read."""
+    path = checkpoint_path(run, "last")
+    if not path.exists():
+        return None
+    try:
+        return read_checkpoint(path)
+    except InputError as error:
+        log.warning("%s; the run is started over", error)
+        return None
+
+
+def _resuming(node: Mapping[str, Any], checkpoint: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A logger's configuration; one with purge_step draws anew what was drawn at and after the checkpoint's step."""
+    return {**node, "purge_step": checkpoint["global_step"]} if checkpoint and "purge_step" in node else {**node}
 
 
 def quiet() -> None:

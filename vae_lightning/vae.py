@@ -184,8 +184,14 @@ class VAE(LightningModule):
             optimizer.step()
             steps.append([term.detach() for term in elbo])
         elbo = ELBO(*map(torch.cat, zip(*steps, strict=True)))
+        loss = elbo.loss.mean()
+        if not loss.isfinite():
+            raise FloatingPointError(
+                f"the loss is {loss.item()} in epoch {self.current_epoch + 1}, within the {len(steps)} steps up to "
+                f"{self.global_step}, with optimizer.lr={optimizer.param_groups[0]['lr']}"
+            )
         self._log_means("train", elbo)
-        self.log("loss", elbo.loss.mean(), prog_bar=True, logger=False)
+        self.log("loss", loss, prog_bar=True, logger=False)
 
     def on_train_epoch_end(self) -> None:
         self._log_position()

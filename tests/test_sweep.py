@@ -1,0 +1,186 @@
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from conftest import SMALL, Command
+from omegaconf import OmegaConf
+
+from vae_lightning.report import gather, rank, write_report
+from vae_lightning.sweep import axis_values, job_name
+
+QUICK = [*SMALL, "trainer.max_epochs=1", "callbacks.probe.max_iter=20", "callbacks.figures=null"]
+
+
+# Names.
+
+
+def test_a_job_is_named_by_what_varies() -> None:
+    cfg = OmegaConf.create({"model": {"latent_dim": 20, "seed": 7}, "optimizer": {"lr": 1e-3}, "seed": 1})
+    values = axis_values(["model.latent_dim", "optimizer.lr", "seed"], cfg)
+    assert job_name(values) == "latent_dim=20,lr=0.001,seed=1"
+    # Two axes that end alike keep their whole names.
+    assert list(axis_values(["seed", "model.seed"], cfg)) == ["seed", "model.seed"]
+    assert job_name(axis_values(None, cfg)) == "job"
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["a/b", "../../etc", "a b", "ü", "x" * 300, "x" * 299 + "y", "", ".", "[256,128]", "a=b", "\n", None, 1e-10],
+)
+def test_odd_values_make_safe_names(value: Any) -> None:
+    name = job_name({"key": value})
+    assert Path(name).name == name
+    assert len(name.encode()) < 200
+    assert not name.startswith(".")
+    assert "\n" not in name
+
+
+def test_different_values_make_different_names() -> None:
+    values = ["a/b", "a\\b", "a b", "a_b", "x" * 300, "x" * 299 + "y", 1, 1.5, "1,5", [1, 5], [256, 128]]
+    assert len({job_name({"key": value}) for value in values}) == len(values)
+
+
+# Results.
+
+
+def fake_job(sweep: Path, axes: dict[str, Any], **metrics: float) -> None:
+    job = sweep / job_name(axes)
+    job.mkdir(parents=True)
+    (job / "job.json").write_text(json.dumps({"axes": axes, "objective": "val/loss"}))
+    if metrics:
+        (job / "metrics.json").write_text(json.dumps({"total_seconds": 1.0, **metrics}))
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """Two configurations with three seeds each; the one that is better by validation is worse by test."""
+    for seed, (better, worse) in enumerate([(100.0, 110.0), (102.0, 111.0), (104.0, 112.0)]):
+        fake_job(tmp_path / "s", {"latent_dim": 20, "seed": seed}, **{"val/loss": better, "test/loss": 500.0 + seed})
+        fake_job(tmp_path / "s", {"latent_dim": 2, "seed": seed}, **{"val/loss": worse, "test/loss": 1.0})
+    return tmp_path / "s"
+
+
+def test_configurations_are_ranked_by_validation_with_mean_and_deviation_over_seeds(results: Path) -> None:
+    ranked = rank(gather(results), ["latent_dim", "seed"], "val/loss")
+    assert ranked["latent_dim"].tolist() == [20, 2]
+    assert ranked["runs"].tolist() == [3, 3]
+    assert ranked["val/loss"].tolist() == [102.0, 111.0]
+    assert ranked["val/loss std"].tolist() == [2.0, 1.0]
+
+
+def test_an_accuracy_is_to_be_high(tmp_path: Path) -> None:
+    for latent_dim, accuracy in ((2, 0.5), (20, 0.9)):
+        fake_job(tmp_path, {"latent_dim": latent_dim}, **{"probe/val_acc": accuracy})
+    assert rank(gather(tmp_path), ["latent_dim"], "probe/val_acc")["latent_dim"].tolist() == [20, 2]
+
+
+def test_the_report_shows_test_numbers_of_the_chosen_configuration_alone(results: Path) -> None:
+    fake_job(results, {"latent_dim": 5, "seed": 0})
+    table = write_report(results)
+    assert table["status"].value_counts().to_dict() == {"complete": 6, "unfinished": 1}
+    assert pd.read_csv(results / "results.csv")["val/loss"].notna().sum() == 6
+    for name in ("summary.md", "report.html"):
+        text = (results / name).read_text()
+        assert "501.00 ± 1.00" in text
+        assert "1.00 ± 0.00" not in text.replace("501.00 ± 1.00", "")
+        assert "102.00 ± 2.00" in text
+    page = (results / "report.html").read_text()
+    assert page.count("<img") == 1  # one axis beside the seed: a curve of the validation loss
+    assert 'src="http' not in page
+    assert 'href="latent_dim=20,seed=0/"' in page
+
+
+def test_two_numeric_axes_give_heat_maps(tmp_path: Path) -> None:
+    for latent_dim in (2, 20):
+        for lr in (1e-3, 3e-3):
+            numbers = {"val/loss": latent_dim * lr, "probe/val_acc": lr}
+            fake_job(tmp_path, {"latent_dim": latent_dim, "lr": lr}, **numbers)
+    write_report(tmp_path)
+    assert (tmp_path / "report.html").read_text().count('src="data:image/png') == 2
+
+
+# Through the commands.
+
+
+def statuses(sweep: Path) -> dict[str, str]:
+    table = pd.read_csv(sweep / "results.csv")
+    return dict(zip(table["job"], table["status"], strict=True))
+
+
+def test_a_failed_job_leaves_the_others_alone_and_is_told_of(command: Command, tmp_path: Path) -> None:
+    # A learning rate of 1e30 makes the loss infinite in the first epoch.
+    sweep = tmp_path / "outputs/sweeps/s"
+    done = command("train", "-m", *QUICK, "sweep.name=s", "optimizer.lr=1e-3,1e30,3e-3")
+    assert done.returncode == 1
+    assert statuses(sweep) == {"lr=0.001": "complete", "lr=1e+30": "failed", "lr=0.003": "complete"}
+    assert "failed     outputs/sweeps/s/lr=1e+30: FloatingPointError: the loss is" in done.stderr
+    assert "with optimizer.lr=1e+30" in done.stderr
+    assert "Traceback" in (sweep / "lr=1e+30/train.log").read_text()
+    # Again: the complete ones are skipped, the failed one is tried once more, and with a way out it is well.
+    before = {path: path.stat().st_mtime_ns for path in sweep.glob("*/metrics.json")}
+    again = command("train", "-m", *QUICK, "sweep.name=s", "optimizer.lr=1e-3,1e30,3e-3")
+    assert again.returncode == 1
+    assert again.stdout.count("is complete") == 2
+    assert {path: path.stat().st_mtime_ns for path in sweep.glob("*/metrics.json")} == before
+    # Another configuration under the same name is refused, with the difference.
+    other = command("train", "-m", *QUICK, "sweep.name=s", "optimizer.lr=1e-3,3e-3", "model.latent_dim=7")
+    assert other.returncode == 2
+    assert "model.latent_dim: 20, now 7" in other.stderr
+    assert {path: path.stat().st_mtime_ns for path in sweep.glob("*/metrics.json")} == before
+
+
+def test_a_sweep_can_stop_at_the_first_failure(command: Command, tmp_path: Path) -> None:
+    done = command("train", "-m", *QUICK, "sweep.name=s", "sweep.on_failure=stop", "optimizer.lr=1e30,1e-3")
+    assert done.returncode == 1
+    assert statuses(tmp_path / "outputs/sweeps/s") == {"lr=1e+30": "failed"}
+    assert "lr=0.001 is not run" in done.stdout
+
+
+def test_an_objective_of_the_test_set_is_refused(command: Command, tmp_path: Path) -> None:
+    done = command("train", "-m", *QUICK, "sweep.objective=test/loss", "seed=1,2")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: sweep.objective=test/loss: must be a metric of training or validation")
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_killed_sweep_goes_on_and_ends_with_the_same_bits(command: Command, tmp_path: Path) -> None:
+    options = [*QUICK, "trainer.max_epochs=3", "model.latent_dim=2,5", "seed=1,2"]
+    assert command("train", "-m", *options, "sweep.name=whole").returncode == 0
+    arguments = [sys.executable, "-m", "vae_lightning.train", "-m", *options, "sweep.name=cut"]
+    for epochs in (2, 5):  # in the first job, and in a later one
+        with subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                epochs -= line.startswith("epoch")
+                if epochs == 0:
+                    process.kill()
+                    break
+        assert process.returncode == -signal.SIGKILL
+    done = command("train", "-m", *options, "sweep.name=cut")
+    assert done.returncode == 0, done.stderr
+    assert "is complete" in done.stdout
+    assert "was cut off: it goes on" in done.stdout
+    whole, cut = (
+        pd.read_csv(tmp_path / f"outputs/sweeps/{name}/results.csv").drop(
+            columns=["seconds", "fit_seconds", "total_seconds"]
+        )
+        for name in ("whole", "cut")
+    )
+    pd.testing.assert_frame_equal(whole, cut, check_exact=True)
+
+
+def test_vae_report_writes_the_tables_again(results: Path) -> None:
+    report = [sys.executable, "-m", "vae_lightning.report"]
+    done = subprocess.run([*report, results], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == (results / "summary.md").read_text().strip()
+    refused = subprocess.run([*report, results / "latent_dim=2,seed=0"], capture_output=True, text=True)
+    assert refused.returncode == 2
+    assert refused.stderr.count("\n") == 1

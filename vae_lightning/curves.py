@@ -1,0 +1,81 @@
+"""The curves of a run as a table, metrics.csv, and as a picture."""
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from vae_lightning.figures import draw_curves
+from vae_lightning.run_directory import write_file
+
+__all__ = ["Curves"]
+
+
+class Curves(Callback):
+    """Writes a row an epoch, and one for the test, and draws loss, reconstruction and KL when training ends.
+
+    The rows are part of every checkpoint, so the curves of a resumed run have neither gaps nor doubles: what was
+    written after its checkpoint is taken back, and the loggers are told the checkpoint's own epoch again, which they
+    may have missed.
+
+    Arguments:
+        table: the CSV file; columns are ``epoch`` (from 0), ``step`` (optimiser steps) and every metric.
+        picture: the PNG file.
+    """
+
+    def __init__(self, table: str, picture: str) -> None:
+        self.table, self.picture = Path(table), Path(picture)
+        self.rows: list[dict[str, float]] = []
+        self._earlier: dict[str, Tensor] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows = state_dict["rows"]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.rows:
+            self._write(trainer)
+            last = self.rows[-1]
+            for logger in trainer.loggers:
+                logger.log_metrics({name: value for name, value in last.items() if name != "step"}, int(last["step"]))
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # Lightning keeps metrics of earlier epochs beside this one's, which will be new tensors.
+        self._earlier = dict(trainer.callback_metrics)
+
+    on_test_start = on_train_epoch_start
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._add_row(trainer)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.is_global_zero:
+            self.picture.parent.mkdir(parents=True, exist_ok=True)
+            draw_curves(self.rows).savefig(self.picture, bbox_inches="tight")
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._add_row(trainer)
+
+    def _add_row(self, trainer: Trainer) -> None:
+        new = {
+            name: value
+            for name, value in trainer.callback_metrics.items()
+            if "/" in name and value is not self._earlier.get(name)
+        }
+        position: dict[str, float] = {"epoch": trainer.current_epoch, "step": trainer.global_step}
+        self.rows.append(position | {name: float(value) for name, value in new.items()})
+        self._write(trainer)
+
+    def _write(self, trainer: Trainer) -> None:
+        if trainer.is_global_zero:
+            columns = dict.fromkeys(name for row in self.rows for name in row)
+            text = io.StringIO()
+            writer = csv.DictWriter(text, columns)
+            writer.writeheader()
+            writer.writerows(self.rows)
+            write_file(self.table, text.getvalue())

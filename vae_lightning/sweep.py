@@ -1,0 +1,133 @@
+"""A sweep: what varies in it, what its jobs are called, and what becomes of a job that fails."""
+
+import hashlib
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.experimental.callback import Callback as Hooks
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from vae_lightning.checks import SWEEP, InputError, check
+from vae_lightning.command import refuse
+from vae_lightning.run_directory import CONFIG, FAILURE, JOB, METRICS, write_json
+
+__all__ = ["SweepCallback", "axis_values", "job_name", "run_job"]
+
+log = logging.getLogger(__name__)
+
+STOPPED = "stopped"  # in a sweep's folder: a job failed, and sweep.on_failure is stop
+LONGEST_NAME = 120  # file systems allow 255 bytes
+
+
+class SweepCallback(Hooks):
+    """What a multirun does before its first job and after its last, whatever sweeper and launcher it has."""
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Find what varies, and tell every job as ``sweep.axes``.
+
+        An axis is an override, of the command line or of ``hydra.sweeper.params``, that stands for several values.
+        """
+        try:
+            check(config.sweep, SWEEP, "sweep.")
+        except InputError as error:
+            refuse(error)
+        params = config.hydra.sweeper.get("params") or {}
+        given = [*(f"{key}={value}" for key, value in params.items()), *config.hydra.overrides.task]
+        varies = {
+            override.get_key_element().lstrip("+"): override.is_sweep_override()
+            for override in OverridesParser.create().parse_overrides(given)
+        }
+        with read_write(config), open_dict(config):
+            axes = ",".join(key for key, several in varies.items() if several)
+            config.hydra.overrides.task.append(f"sweep.axes=[{axes}]")
+        (Path(config.hydra.sweep.dir) / STOPPED).unlink(missing_ok=True)
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        """Report what the jobs gave; end with status 1 if one failed."""
+        from vae_lightning.report import write_report
+
+        sweep = Path(config.hydra.sweep.dir)
+        results = write_report(sweep)
+        print()
+        for title, file in (("results", "results.csv"), ("report", "report.html")):
+            print(f"{title:10} {os.path.relpath(sweep / file)}")
+        unfinished = results[results["status"] != "complete"]
+        for job, status, why in zip(unfinished["job"], unfinished["status"], unfinished["why"], strict=True):
+            print(f"{status:10} {os.path.relpath(sweep / job)}: {why}", file=sys.stderr)
+        if len(unfinished):
+            # Hydra takes a callback's exceptions for warnings; this one is none of those that it catches.
+            raise SystemExit(1)
+
+
+def run_job(cfg: DictConfig, train: Callable[[DictConfig], Mapping[str, float]]) -> float | None:
+    """Run one job of a sweep; a failure is written to its folder and log, and the other jobs run on.
+
+    Returns:
+        The sweep's objective, for Hydra's sweepers; None if the job failed or has no such metric.
+
+    Raises:
+        InputError: if the job's folder holds a run of another configuration.
+    """
+    from vae_lightning.report import write_report
+
+    job = Path(cfg.run_dir)
+    if (job.parent / STOPPED).exists():
+        log.warning("%s is not run: sweep.on_failure=stop, and a job has failed", job.name)
+        return None
+    write_json(job / JOB, {"axes": axis_values(cfg.sweep.axes, cfg), "objective": cfg.sweep.objective})
+    complete = (job / METRICS).exists()
+    try:
+        metrics = train(cfg)
+    except Exception as error:
+        if isinstance(error, InputError) and (job / CONFIG).exists():
+            raise  # a run of another configuration, which is to stay as it is
+        log.exception("the job failed")
+        write_json(job / FAILURE, {"error": f"{type(error).__name__}: {error}"})
+        if cfg.sweep.on_failure == "stop":
+            (job.parent / STOPPED).touch()
+        metrics = {}
+    if not (complete and metrics):  # one that was complete already changes nothing
+        write_report(job.parent)
+    return metrics.get(cfg.sweep.objective)
+
+
+def axis_values(axes: Sequence[str] | None, root: DictConfig) -> dict[str, Any]:
+    """The values that a job has on the sweep's axes, by short names: ``{"latent_dim": 20, "lr": 0.001}``.
+
+    A name is the last part of the axis, or the whole axis where two end alike. The value of a group (``model``) is the
+    choice made in it.
+    """
+    axes = axes or []
+    last = [axis.rpartition(".")[2] for axis in axes]
+    values = {}
+    for axis, short in zip(axes, last, strict=True):
+        value = OmegaConf.select(root, axis)
+        if (isinstance(value, DictConfig) or value is None) and HydraConfig.initialized():
+            value = HydraConfig.get().runtime.choices.get(axis, value)
+        values[short if last.count(short) == 1 else axis] = (
+            OmegaConf.to_object(value) if OmegaConf.is_config(value) else value
+        )
+    return values
+
+
+def job_name(values: Mapping[str, Any]) -> str:
+    """The values as the name of one folder, ``latent_dim=20,lr=0.001``; with a fingerprint where it can't hold them."""
+    plain = ",".join(f"{name}={value}" for name, value in values.items()) or "job"
+    safe = re.sub(r"[^\w.,=+\[\]-]+", "_", plain)[:LONGEST_NAME].strip(".")
+    if safe != plain:
+        safe = f"{safe}-{hashlib.sha256(plain.encode()).hexdigest()[:8]}"
+    return safe
+
+
+OmegaConf.register_new_resolver(
+    "job_name",
+    lambda axes, *, _root_: job_name(axis_values(axes, _root_)),
+    replace=True,
+)
