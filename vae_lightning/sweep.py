@@ -38,6 +38,7 @@ class SweepCallback(Hooks):
             check(config.sweep, SWEEP, "sweep.")
         except InputError as error:
             refuse(error)
+        sweep = Path(config.hydra.sweep.dir)
         params = config.hydra.sweeper.get("params") or {}
         given = [*(f"{key}={value}" for key, value in params.items()), *config.hydra.overrides.task]
         varies = {
@@ -47,7 +48,11 @@ class SweepCallback(Hooks):
         with read_write(config), open_dict(config):
             axes = ",".join(key for key, several in varies.items() if several)
             config.hydra.overrides.task.append(f"sweep.axes=[{axes}]")
-        (Path(config.hydra.sweep.dir) / STOPPED).unlink(missing_ok=True)
+            if "n_trials" in config.hydra.sweeper:
+                # Optuna would run as many again.
+                config.hydra.sweeper.n_trials = max(0, config.hydra.sweeper.n_trials - _finished_jobs(sweep))
+        sweep.mkdir(parents=True, exist_ok=True)
+        (sweep / STOPPED).unlink(missing_ok=True)
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Report what the jobs gave; end with status 1 if one failed."""
@@ -64,6 +69,10 @@ class SweepCallback(Hooks):
         if len(unfinished):
             # Hydra takes a callback's exceptions for warnings; this one is none of those that it catches.
             raise SystemExit(1)
+
+
+def _finished_jobs(sweep: Path) -> int:
+    return sum((job.parent / METRICS).exists() or (job.parent / FAILURE).exists() for job in sweep.glob(f"*/{JOB}"))
 
 
 def run_job(cfg: DictConfig, train: Callable[[DictConfig], Mapping[str, float]]) -> float | None:

@@ -5,7 +5,7 @@ import os
 import shlex
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from vae_lightning.run_directory import (
     write_file,
     write_json,
 )
-from vae_lightning.sweep import run_job
+from vae_lightning.sweep import axis_values, run_job
 
 __all__ = ["main", "train"]
 
@@ -118,6 +118,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
     metrics["epochs"] = trainer.current_epoch
     metrics["fit_seconds"] = round(fitted - prepared, 3)
     metrics["total_seconds"] = round(time.perf_counter() - began, 3)
+    _log_hyperparameters(trainer.loggers, axis_values(cfg.sweep.axes, cfg), metrics)
     write_json(run / METRICS, metrics)
     print(closing_table(metrics, Path(os.path.relpath(run))))
     return metrics
@@ -138,6 +139,20 @@ def _checkpoint_to_resume(run: Path) -> dict[str, Any] | None:
 def _resuming(node: Mapping[str, Any], checkpoint: Mapping[str, Any] | None) -> dict[str, Any]:
     """A logger's configuration; one with purge_step draws anew what was drawn at and after the checkpoint's step."""
     return {**node, "purge_step": checkpoint["global_step"]} if checkpoint and "purge_step" in node else {**node}
+
+
+def _log_hyperparameters(loggers: Sequence[Any], values: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+    """Tell TensorBoard's HParams what varies in the sweep, beside the final loss and accuracies."""
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    final = {
+        f"final/{name}": metrics[name] for name in ("val/loss", "probe/train_acc", "probe/val_acc") if name in metrics
+    }
+    for logger in loggers:
+        if values and isinstance(logger, TensorBoardLogger):
+            plain = {name: value if isinstance(value, int | float) else str(value) for name, value in values.items()}
+            logger.log_hyperparams(plain, final)
+            logger.finalize("success")
 
 
 def quiet() -> None:

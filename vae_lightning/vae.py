@@ -85,7 +85,8 @@ class VAE(LightningModule):
         check(optimizer, OPTIMIZER, "optimizer.")
         # Plain lists and dicts, so that a checkpoint can be read with weights_only=True.
         self.save_hyperparameters(
-            hyperparameters | {"widths": [*widths], "image_shape": [*image_shape], "optimizer": {**optimizer}}
+            hyperparameters | {"widths": [*widths], "image_shape": [*image_shape], "optimizer": {**optimizer}},
+            logger=False,  # TensorBoard's HParams are for what varies in a sweep
         )
         self.automatic_optimization = False  # a block holds several steps
         self.latent_dim, self.image_shape, self.seed = latent_dim, tuple(image_shape), seed
