@@ -8,6 +8,7 @@ import time
 import urllib.request
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -16,7 +17,7 @@ from conftest import SMALL, Command
 from omegaconf import OmegaConf
 
 from vae_lightning.report import gather, rank, write_report
-from vae_lightning.sweep import axis_values, job_name
+from vae_lightning.sweep import axis_values, fingerprint, job_name
 
 QUICK = [*SMALL, "trainer.max_epochs=1", "callbacks.probe.max_iter=20", "callbacks.figures=null"]
 
@@ -48,6 +49,25 @@ def test_odd_values_make_safe_names(value: Any) -> None:
 def test_different_values_make_different_names() -> None:
     values = ["a/b", "a\\b", "a b", "a_b", "x" * 300, "x" * 299 + "y", 1, 1.5, "1,5", [1, 5], [256, 128]]
     assert len({job_name({"key": value}) for value in values}) == len(values)
+
+
+def test_a_fingerprint_follows_the_files_the_environment_they_name_and_the_overrides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = [SimpleNamespace(schema="file", path=str(tmp_path)), SimpleNamespace(schema="pkg", path="hydra.conf")]
+    monkeypatch.setenv("SOME_ROOT", "here")
+    seen = []
+    for content, root, overrides in [
+        ("root: ${oc.env:SOME_ROOT}", "here", ["seed=1", "lr=2"]),
+        ("root: ${oc.env:SOME_ROOT}", "there", ["seed=1", "lr=2"]),
+        ("root: ${oc.env:SOME_ROOT,x}", "here", ["seed=1", "lr=2"]),
+        ("root: ${oc.env:SOME_ROOT}", "here", ["seed=1", "lr=3"]),
+    ]:
+        (tmp_path / "train.yaml").write_text(content)
+        monkeypatch.setenv("SOME_ROOT", root)
+        seen.append(fingerprint(sources, overrides))
+        assert fingerprint(sources, overrides[::-1]) == seen[-1]
+    assert len(set(seen)) == 4
 
 
 # Results.
@@ -130,7 +150,7 @@ def test_a_failed_job_leaves_the_others_alone_and_is_told_of(command: Command, t
     before = {path: path.stat().st_mtime_ns for path in sweep.glob("*/metrics.json")}
     again = command("train", "-m", *QUICK, "sweep.name=s", "optimizer.lr=1e-3,1e30,3e-3")
     assert again.returncode == 1
-    assert again.stdout.count("is complete") == 2
+    assert "2 of 3 jobs are complete" in again.stdout
     assert {path: path.stat().st_mtime_ns for path in sweep.glob("*/metrics.json")} == before
     # Another configuration under the same name is refused, with the difference.
     other = command("train", "-m", *QUICK, "sweep.name=s", "optimizer.lr=1e-3,3e-3", "model.latent_dim=7")
@@ -246,7 +266,7 @@ def test_a_killed_sweep_goes_on_and_ends_with_the_same_bits(command: Command, tm
         assert process.returncode == -signal.SIGKILL
     done = command("train", "-m", *options, "sweep.name=cut")
     assert done.returncode == 0, done.stderr
-    assert "is complete" in done.stdout
+    assert "of 4 jobs are complete" in done.stdout
     assert "was cut off: it goes on" in done.stdout
     whole, cut = (
         pd.read_csv(tmp_path / f"outputs/sweeps/{name}/results.csv").drop(

@@ -22,6 +22,9 @@ _PACKAGE = Path(__file__).parent
 # A wheel holds the configurations inside the package, a source tree beside it.
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
 
+# Where Hydra finds plugins of ours: it looks for a namespace package, hydra_plugins, on the path.
+sys.path.append(str(_PACKAGE / "_plugins"))
+
 # FloatingPointError: a loss that is not finite.
 _REFUSALS = (InputError, HydraException, OmegaConfBaseException, OSError, FloatingPointError)
 

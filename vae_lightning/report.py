@@ -83,8 +83,9 @@ def rank(results: pd.DataFrame, axes: Sequence[str], objective: str) -> pd.DataF
 def write_report(sweep: Path) -> pd.DataFrame:
     """Write ``results.csv``, ``summary.md`` and ``report.html`` into the sweep's folder; return the results."""
     results = gather(sweep)
-    some_job = next(sweep.glob(f"*/{JOB}"))
-    axes, objective = list(_axes(some_job.parent)), json.loads(some_job.read_text())["objective"]
+    jobs = sorted(sweep.glob(f"*/{JOB}"), key=lambda file: file.stat().st_mtime)
+    axes = list(dict.fromkeys(axis for file in jobs for axis in _axes(file.parent)))
+    objective = json.loads(jobs[-1].read_text())["objective"]
     ranked = rank(results, axes, objective)
     write_file(sweep / "results.csv", results.to_csv(index=False))
     tables = _tables(results, ranked, axes, objective)

@@ -1,11 +1,12 @@
 """A sweep: what varies in it, what its jobs are called, and what becomes of a job that fails."""
 
 import hashlib
+import json
 import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from vae_lightning.checks import SWEEP, InputError, check
 from vae_lightning.command import refuse
 from vae_lightning.run_directory import CONFIG, FAILURE, JOB, METRICS, write_json
 
-__all__ = ["SweepCallback", "axis_values", "job_name", "run_job"]
+__all__ = ["SweepCallback", "axis_values", "complete_jobs", "fingerprint", "job_name", "run_job"]
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +72,31 @@ class SweepCallback(Hooks):
             raise SystemExit(1)
 
 
+def fingerprint(sources: Iterable[Any], overrides: Sequence[str]) -> str:
+    """What a job's configuration is composed of: all files of the search path, the environment they name, overrides.
+
+    Jobs of the same fingerprint have the same configuration; the reverse need not be so.
+
+    Arguments:
+        sources: Hydra's ``runtime.config_sources``, each with a ``schema`` and a ``path``.
+        overrides: the job's, as ``key=value``.
+    """
+    digest = hashlib.sha256(repr(sorted(overrides)).encode())
+    for source in sources:
+        if source.schema == "file":
+            for file in sorted(Path(source.path).rglob("*.yaml")):
+                content = file.read_text()
+                named = [os.environ.get(name) for name in re.findall(r"oc\.env:(\w+)", content)]
+                digest.update(repr((str(file.relative_to(source.path)), content, named)).encode())
+    return digest.hexdigest()
+
+
+def complete_jobs(sweep: Path) -> set[str]:
+    """The fingerprints of the complete jobs in a sweep's folder."""
+    jobs = [job for job in sweep.glob(f"*/{JOB}") if (job.parent / METRICS).exists()]
+    return {json.loads(job.read_text())["fingerprint"] for job in jobs}
+
+
 def _finished_jobs(sweep: Path) -> int:
     return sum((job.parent / METRICS).exists() or (job.parent / FAILURE).exists() for job in sweep.glob(f"*/{JOB}"))
 
@@ -90,8 +116,15 @@ def run_job(cfg: DictConfig, train: Callable[[DictConfig], Mapping[str, float]])
     if (job.parent / STOPPED).exists():
         log.warning("%s is not run: sweep.on_failure=stop, and a job has failed", job.name)
         return None
-    write_json(job / JOB, {"axes": axis_values(cfg.sweep.axes, cfg), "objective": cfg.sweep.objective})
+    hydra = HydraConfig.get()
+    description = {
+        "axes": axis_values(cfg.sweep.axes, cfg),
+        "objective": cfg.sweep.objective,
+        "fingerprint": fingerprint(hydra.runtime.config_sources, hydra.overrides.task),
+    }
     complete = (job / METRICS).exists()
+    if not (job / CONFIG).exists():
+        write_json(job / JOB, description)
     try:
         metrics = train(cfg)
     except Exception as error:
@@ -102,6 +135,7 @@ def run_job(cfg: DictConfig, train: Callable[[DictConfig], Mapping[str, float]])
         if cfg.sweep.on_failure == "stop":
             (job.parent / STOPPED).touch()
         metrics = {}
+    write_json(job / JOB, description)
     if not (complete and metrics):  # one that was complete already changes nothing
         write_report(job.parent)
     return metrics.get(cfg.sweep.objective)
