@@ -102,7 +102,11 @@ def test_a_traceback_on_request(command: Command, monkeypatch: pytest.MonkeyPatc
 def test_help_names_the_groups(command: Command) -> None:
     done = command("train", "--help")
     assert done.returncode == 0
-    for group in ("data: mnist, mnist_5k", "experiment: article, quickstart", "trainer: auto, cpu, gpu"):
+    for group in (
+        "data: mnist, mnist_5k",
+        "experiment: article, latent_lr, quickstart, search",
+        "trainer: auto, cpu, gpu",
+    ):
         assert group in done.stdout
     assert command("evaluate", "--help").returncode == 0
 

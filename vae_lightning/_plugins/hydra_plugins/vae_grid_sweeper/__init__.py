@@ -35,13 +35,14 @@ class GridSweeper(BasicSweeper):
         return remaining
 
 
+# Under Hydra's own name for its default, so that it is the default here, and an experiment can still choose another.
 ConfigStore.instance().store(
     group="hydra/sweeper",
-    name="grid",
+    name="basic",
     node={
         "_target_": f"{__name__}.GridSweeper",
         "max_batch_size": None,  # jobs handed to the launcher at a time; null: all
-        "params": None,  # values to sweep over, beside those of the command line
+        "params": None,  # keys and the values to sweep over, beside those of the command line
     },
     provider="vae_lightning",
 )
