@@ -1,6 +1,7 @@
 """Real digits, small; configurations composed as the commands compose them; the commands themselves."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -91,3 +92,16 @@ def command(tmp_path: Path) -> Command:
         )
 
     return run
+
+
+def kill_after(epochs: int, tmp_path: Path, *arguments: str) -> None:
+    """Start vae-train and kill it without warning as soon as it has told of so many epochs."""
+    command = [sys.executable, "-m", "vae_lightning.train", *arguments]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            epochs -= line.startswith("epoch")
+            if epochs == 0:
+                process.kill()
+                break
+    assert process.returncode == -signal.SIGKILL

@@ -1,5 +1,4 @@
 import json
-import signal
 import socket
 import sqlite3
 import subprocess
@@ -13,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from conftest import SMALL, Command
+from conftest import SMALL, Command, kill_after
 from omegaconf import OmegaConf
 
 from vae_lightning.report import gather, rank, write_report
@@ -254,16 +253,8 @@ def session_groups(url: str, jobs: int) -> list[dict[str, Any]]:
 def test_a_killed_sweep_goes_on_and_ends_with_the_same_bits(command: Command, tmp_path: Path) -> None:
     options = [*QUICK, "trainer.max_epochs=3", "model.latent_dim=2,5", "seed=1,2"]
     assert command("train", "-m", *options, "sweep.name=whole").returncode == 0
-    arguments = [sys.executable, "-m", "vae_lightning.train", "-m", *options, "sweep.name=cut"]
     for epochs in (2, 5):  # in the first job, and in a later one
-        with subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
-            for line in process.stdout:
-                epochs -= line.startswith("epoch")
-                if epochs == 0:
-                    process.kill()
-                    break
-        assert process.returncode == -signal.SIGKILL
+        kill_after(epochs, tmp_path, "-m", *options, "sweep.name=cut")
     done = command("train", "-m", *options, "sweep.name=cut")
     assert done.returncode == 0, done.stderr
     assert "of 4 jobs are complete" in done.stdout

@@ -2,14 +2,11 @@ import csv
 import json
 import pickle
 import shutil
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import SMALL, Command, Compose
+from conftest import SMALL, Command, Compose, kill_after
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -155,6 +152,15 @@ def test_a_run_can_be_started_over(composed: Compose, tmp_path: Path) -> None:
     assert len((tmp_path / "run/metrics.csv").read_text().splitlines()) == 3  # header, epoch, test
 
 
+def test_what_was_in_a_folder_before_a_run_stays(composed: Compose, tmp_path: Path) -> None:
+    for name in ("figures", "checkpoints"):
+        (tmp_path / "run" / name).mkdir(parents=True)
+        (tmp_path / "run" / name / "mine.txt").write_text("mine")
+    train(composed(*SMALL, "trainer.max_epochs=1", "callbacks.probe=null"))
+    for name in ("figures", "checkpoints"):
+        assert (tmp_path / "run" / name / "mine.txt").read_text() == "mine"
+
+
 def test_a_moved_run_is_the_same_run(finished: Path, tmp_path: Path) -> None:
     moved = tmp_path / "moved"
     shutil.copytree(finished, moved)
@@ -219,19 +225,6 @@ def test_the_article_gives_the_articles_numbers(composed: Compose, mnist_root: P
 
 
 # Through the commands.
-
-
-def kill_after(epochs: int, tmp_path: Path, *arguments: str) -> None:
-    """Start vae-train and kill it without warning as soon as it has told of so many epochs."""
-    command = [sys.executable, "-m", "vae_lightning.train", *arguments]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            epochs -= line.startswith("epoch")
-            if epochs == 0:
-                process.kill()
-                break
-    assert process.returncode == -signal.SIGKILL
 
 
 def test_a_killed_run_goes_on_and_ends_with_the_same_bits(command: Command, tmp_path: Path) -> None:

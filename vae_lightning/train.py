@@ -63,7 +63,8 @@ def train(cfg: DictConfig) -> dict[str, float]:
     config = resolved(cfg)
     check_config(config)
     run = Path(config["run_dir"])
-    if (run / CONFIG).exists() and not config["restart"]:
+    is_run = (run / CONFIG).exists()
+    if is_run and not config["restart"]:
         changed = differences(read_config(run), config)
         if changed:
             raise InputError(
@@ -89,7 +90,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
     callbacks = [
         build(f"callbacks.{name}", node, pl.Callback) for name, node in _wanted_callbacks(config).items() if node
     ]
-    resumed = None if config["restart"] else _checkpoint_to_resume(run)
+    resumed = _checkpoint_to_resume(run) if is_run and not config["restart"] else None
     loggers = [
         build(f"logger.{name}", _resuming(node, resumed), Logger)  # type: ignore[type-abstract]
         for name, node in config["logger"].items()
@@ -99,10 +100,10 @@ def train(cfg: DictConfig) -> dict[str, float]:
     data.prepare_data()
     data.setup("fit")
 
-    if resumed is None:
-        clear(run)
-    else:
+    if resumed is not None:
         log.info("%s was cut off: it goes on after epoch %d", os.path.relpath(run), resumed["epoch"] + 1)
+    elif is_run:
+        clear(run)
     (run / FAILURE).unlink(missing_ok=True)
     write_file(run / CONFIG, OmegaConf.to_yaml(config))
     write_json(run / ENVIRONMENT, environment())
