@@ -152,6 +152,16 @@ def test_a_run_can_be_started_over(composed: Compose, tmp_path: Path) -> None:
     assert len((tmp_path / "run/metrics.csv").read_text().splitlines()) == 3  # header, epoch, test
 
 
+def test_a_run_that_was_cut_off_while_it_was_tested_is_only_tested_again(finished: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    (run / "metrics.json").unlink()
+    now = OmegaConf.create((finished / CONFIG).read_text().replace(str(finished), str(run)))
+    assert isinstance(now, DictConfig)
+    assert losses(train(now)) == losses(metrics_of(finished))
+    assert (run / "metrics.csv").read_text() == (finished / "metrics.csv").read_text()
+
+
 def test_what_was_in_a_folder_before_a_run_stays(composed: Compose, tmp_path: Path) -> None:
     for name in ("figures", "checkpoints"):
         (tmp_path / "run" / name).mkdir(parents=True)

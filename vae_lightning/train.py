@@ -80,6 +80,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
     import lightning.pytorch as pl
     from lightning.pytorch.loggers import Logger
 
+    from vae_lightning.curves import Curves
     from vae_lightning.targets import build
 
     began = time.perf_counter()
@@ -110,7 +111,10 @@ def train(cfg: DictConfig) -> dict[str, float]:
     prepared = time.perf_counter()
     trainer.fit(model, datamodule=data, ckpt_path=checkpoint_path(run, "last") if resumed else None, weights_only=True)
     fitted = time.perf_counter()
-    found = dict(trainer.callback_metrics)
+    found: dict[str, Any] = dict(trainer.callback_metrics)
+    # Of a run that was cut off after its last epoch the Trainer knows nothing any more, but the curves do.
+    for row in (row for callback in callbacks if isinstance(callback, Curves) for row in callback.rows):
+        found |= row
     trainer.test(model, datamodule=data, verbose=False)
     found |= trainer.callback_metrics
 
