@@ -87,8 +87,9 @@ def write_report(sweep: Path) -> pd.DataFrame:
     axes = list(dict.fromkeys(axis for file in jobs for axis in _axes(file.parent)))
     objective = json.loads(jobs[-1].read_text())["objective"]
     ranked = rank(results, axes, objective)
+    settings = [axis for axis in axes if axis != "seed"]
     write_file(sweep / "results.csv", results.to_csv(index=False))
-    tables = _tables(results, ranked, axes, objective)
+    tables = _tables(results, ranked, settings, objective)
     counts = ", ".join(f"{count} {status}" for status, count in results["status"].value_counts().items())
     head = f"{len(results)} jobs: {counts}. Chosen by {objective}, means over seeds ± their standard deviation."
     markdown = [f"# {sweep.name}", head]
@@ -96,7 +97,7 @@ def write_report(sweep: Path) -> pd.DataFrame:
     for title, table in tables:
         markdown += [f"## {title}", _markdown(table)]
         html += [f"<h2>{escape(title)}</h2>", table.to_html(index=False, border=0, justify="left")]
-    for title, figure in _figures(ranked, [axis for axis in axes if axis != "seed"]):
+    for title, figure in _figures(ranked, settings):
         html.append(f'<h2>{escape(title)}</h2><img alt="{escape(title)}" src="{_as_data(figure)}">')
     links = "".join(
         f'<tr><td><a href="{escape(job)}/">{escape(job)}</a></td><td>{escape(status)}</td><td>{escape(why)}</td></tr>'
@@ -127,11 +128,10 @@ def _axes(job: Path) -> dict[str, Any]:
 
 
 def _tables(
-    results: pd.DataFrame, ranked: pd.DataFrame, axes: Sequence[str], objective: str
+    results: pd.DataFrame, ranked: pd.DataFrame, settings: Sequence[str], objective: str
 ) -> list[tuple[str, pd.DataFrame]]:
     tables = []
     if len(ranked):
-        settings = [axis for axis in axes if axis != "seed"]
         columns = dict.fromkeys([objective, *SHOWN])
         tables.append(("The test numbers of the chosen configuration", _shown(ranked.head(1), settings, SHOWN_OF_TEST)))
         tables.append(("Configurations, the best first", _shown(ranked, settings, list(columns))))

@@ -86,7 +86,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def read_config(run: Path) -> dict[str, Any]:
-    """The configuration that a run was started with, as plain values; paths into the run directory begin with ``.``.
+    """The configuration that a run was started with, as plain values.
 
     Raises:
         InputError: if the file is not what a run writes.
