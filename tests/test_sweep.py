@@ -173,6 +173,13 @@ def test_an_objective_of_the_test_set_is_refused(command: Command, tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_bad_value_of_one_job_is_refused_before_the_first(command: Command, tmp_path: Path) -> None:
+    done = command("train", "-m", *QUICK, "model.latent_dim=2,5,0", "sweep.name=s")
+    assert done.returncode == 2
+    assert done.stderr == "error: model.latent_dim=0: must be a whole number of at least 1\n"
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.slow
 def test_an_optuna_search_survives_failures_and_an_interruption_and_names_its_best(
     command: Command, tmp_path: Path

@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from vae_lightning.checks import InputError, check_choice
 
-__all__ = ["CONF", "refuse", "resolved", "run_command"]
+__all__ = ["CONF", "refuse", "remove_empty", "resolved", "run_command"]
 
 _PACKAGE = Path(__file__).parent
 # A wheel holds the configurations inside the package, a source tree beside it.
@@ -44,7 +44,7 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
         try:
             return task(cfg)
         except _REFUSALS as error:
-            _remove_empty(HydraConfig.get().runtime.output_dir)
+            remove_empty(HydraConfig.get().runtime.output_dir)
             if with_traceback or HydraConfig.get().mode == RunMode.MULTIRUN:
                 raise
             refuse(error)  # from here, since Hydra adds a line of its own to an exception that it sees
@@ -67,7 +67,7 @@ def refuse(error: Exception) -> NoReturn:
     sys.exit(2)
 
 
-def _remove_empty(folder: str) -> None:
+def remove_empty(folder: str) -> None:
     """Take away an empty folder, and the folders around it below the working directory if they are empty then."""
     relative = os.path.relpath(folder)
     with suppress(OSError):  # it is not empty

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from omegaconf import OmegaConf
 
@@ -25,8 +26,10 @@ __all__ = [
     "FAILURE",
     "JOB",
     "METRICS",
+    "check_same",
     "checkpoint_path",
     "clear",
+    "cores",
     "differences",
     "environment",
     "read_checkpoint",
@@ -42,6 +45,9 @@ METRICS = Path("metrics.json")  # written last: if it is there, the run is compl
 EVALUATION = Path("evaluation.json")
 JOB = Path("job.json")  # of a sweep: what varies and its value here
 FAILURE = Path("failure.json")  # why a sweep's job ended without metrics.json; the traceback is in train.log
+
+# What engines call a job, or the part of a cluster that it is on.
+ENGINE_VARIABLES = ("RAY_RAYLET_PID", "SLURM_JOB_ID", "SUBMITIT_LOCAL_JOB_ID")
 
 # What has no influence on a run's numbers.
 _BESIDE_THE_POINT = ("run_dir", "restart", "sweep", "data.root", "data.mirror")
@@ -71,8 +77,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 def write_file(path: Path, content: str) -> None:
     """Write a file so that a crash leaves the old one or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A name of its own, for a sweep's parallel jobs may write the same file.
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    # A name of its own, for a sweep's parallel jobs, on several machines too, may write the same file.
+    part = path.with_name(f"{path.name}.{uuid4().hex[:8]}.part")
     with part.open("w") as file:
         file.write(content)
         file.flush()
@@ -120,6 +126,21 @@ def differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def check_same(run: Path, config: Mapping[str, Any]) -> None:
+    """Refuse a folder that holds a run of another configuration.
+
+    Raises:
+        InputError: with the difference.
+    """
+    if (run / CONFIG).exists() and not config["restart"]:
+        changed = differences(read_config(run), config)
+        if changed:
+            raise InputError(
+                f"{run}: holds a run of another configuration ({'; '.join(changed)}); choose another folder, "
+                "or start it over with restart=true"
+            )
+
+
 def clear(run: Path) -> None:
     """Take away all that a run writes, and nothing else."""
     for name in ("checkpoints", "tensorboard", "figures"):
@@ -139,14 +160,22 @@ def environment() -> dict[str, Any]:
         "directory": os.getcwd(),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},
         "git": {"commit": _git("rev-parse", "HEAD"), "changes": _git("status", "--porcelain")},
+        "process": os.getpid(),
+        "engine": {name: os.environ[name] for name in ENGINE_VARIABLES if name in os.environ},
         "machine": {
+            "host": platform.node(),
             "platform": platform.platform(),
             "processor": _processor(),
-            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+            "cores": cores(),
             "threads": torch.get_num_threads(),
             "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
         },
     }
+
+
+def cores() -> int:
+    """The CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _version(package: str) -> str | None:

@@ -1,29 +1,45 @@
 """A sweep: what varies in it, what its jobs are called, and what becomes of a job that fails."""
 
+import copy
 import hashlib
 import json
 import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback as Hooks
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from vae_lightning.checks import SWEEP, InputError, check
 from vae_lightning.command import refuse
-from vae_lightning.run_directory import CONFIG, FAILURE, JOB, METRICS, write_json
+from vae_lightning.run_directory import CONFIG, FAILURE, JOB, METRICS, cores, write_json
 
-__all__ = ["SweepCallback", "axis_values", "complete_jobs", "fingerprint", "job_name", "run_job"]
+__all__ = [
+    "SweepCallback",
+    "axis_values",
+    "complete_jobs",
+    "composed_job",
+    "fingerprint",
+    "job_name",
+    "lost_job",
+    "run_job",
+]
 
 log = logging.getLogger(__name__)
 
 STOPPED = "stopped"  # in a sweep's folder: a job failed, and sweep.on_failure is stop
+# Launchers, and what must be installed for them.
+EXTRAS = {"ray": "ray", "submitit_local": "submitit", "submitit_slurm": "submitit"}
 LONGEST_NAME = 120  # file systems allow 255 bytes
 
 
@@ -39,6 +55,10 @@ class SweepCallback(Hooks):
             check(config.sweep, SWEEP, "sweep.")
         except InputError as error:
             refuse(error)
+        launcher = config.hydra.runtime.choices["hydra/launcher"]
+        if launcher in EXTRAS and find_spec(EXTRAS[launcher]) is None:
+            extra = launcher.partition("_")[0]
+            refuse(InputError(f"hydra/launcher={launcher}: needs an extra: pip install 'vae-lightning[{extra}]'"))
         sweep = Path(config.hydra.sweep.dir)
         params = config.hydra.sweeper.get("params") or {}
         given = [*(f"{key}={value}" for key, value in params.items()), *config.hydra.overrides.task]
@@ -101,6 +121,32 @@ def _finished_jobs(sweep: Path) -> int:
     return sum((job.parent / METRICS).exists() or (job.parent / FAILURE).exists() for job in sweep.glob(f"*/{JOB}"))
 
 
+@contextmanager
+def composed_job(loader: ConfigLoader, sweep: DictConfig, overrides: Sequence[str]) -> Iterator[DictConfig]:
+    """One job's configuration; within the context ``${hydra:...}`` gives the job's own values, as while it runs.
+
+    Arguments:
+        loader: Hydra's.
+        sweep: the multirun's configuration.
+        overrides: the job's, as ``key=value``.
+    """
+    cfg = loader.load_sweep_config(sweep, list(overrides))
+    state = HydraConfig.instance()
+    before = state.cfg
+    try:
+        state.set_config(cfg)  # the folder's name may need it
+        runtime, folders = cfg.hydra.runtime, cfg.hydra.sweep
+        with read_write(runtime), open_dict(runtime):
+            runtime.output_dir = os.path.abspath(os.path.join(folders.dir, folders.subdir))
+        state.set_config(cfg)
+        task = copy.deepcopy(cfg)
+        with read_write(task), open_dict(task):
+            del task["hydra"]
+        yield task
+    finally:
+        state.cfg = before
+
+
 def run_job(cfg: DictConfig, train: Callable[[DictConfig], Mapping[str, float]]) -> float | None:
     """Run one job of a sweep; a failure is written to its folder and log, and the other jobs run on.
 
@@ -116,29 +162,57 @@ def run_job(cfg: DictConfig, train: Callable[[DictConfig], Mapping[str, float]])
     if (job.parent / STOPPED).exists():
         log.warning("%s is not run: sweep.on_failure=stop, and a job has failed", job.name)
         return None
-    hydra = HydraConfig.get()
-    description = {
-        "axes": axis_values(cfg.sweep.axes, cfg),
-        "objective": cfg.sweep.objective,
-        "fingerprint": fingerprint(hydra.runtime.config_sources, hydra.overrides.task),
-    }
     complete = (job / METRICS).exists()
     if not (job / CONFIG).exists():
-        write_json(job / JOB, description)
+        _describe(cfg)
     try:
         metrics = train(cfg)
     except Exception as error:
         if isinstance(error, InputError) and (job / CONFIG).exists():
             raise  # a run of another configuration, which is to stay as it is
         log.exception("the job failed")
-        write_json(job / FAILURE, {"error": f"{type(error).__name__}: {error}"})
-        if cfg.sweep.on_failure == "stop":
-            (job.parent / STOPPED).touch()
+        _record_failure(cfg, f"{type(error).__name__}: {error}")
         metrics = {}
-    write_json(job / JOB, description)
+    _describe(cfg)
     if not (complete and metrics):  # one that was complete already changes nothing
         write_report(job.parent)
     return metrics.get(cfg.sweep.objective)
+
+
+def lost_job(loader: ConfigLoader, sweep: DictConfig, overrides: Sequence[str], error: Exception) -> JobReturn:
+    """What a launcher returns for a job whose worker died, by a signal or with its machine: a failure like any other.
+
+    Arguments:
+        loader: Hydra's.
+        sweep: the multirun's configuration.
+        overrides: the job's, as ``key=value``.
+        error: what the engine says.
+    """
+    with composed_job(loader, sweep, overrides) as cfg:
+        if not (Path(cfg.run_dir) / METRICS).exists():
+            why = next(iter(str(error).splitlines()), "")
+            _describe(cfg)
+            _record_failure(cfg, f"its worker died ({type(error).__name__}: {why}); run the sweep again to go on")
+        log.error("%s: its worker died", Path(cfg.run_dir).name)
+    return JobReturn(overrides=overrides, status=JobStatus.COMPLETED)
+
+
+def _describe(cfg: DictConfig) -> None:
+    """Write what of the sweep a job's folder is to tell."""
+    hydra = HydraConfig.get()
+    description = {
+        "axes": axis_values(cfg.sweep.axes, cfg),
+        "objective": cfg.sweep.objective,
+        "fingerprint": fingerprint(hydra.runtime.config_sources, hydra.overrides.task),
+    }
+    write_json(Path(cfg.run_dir) / JOB, description)
+
+
+def _record_failure(cfg: DictConfig, why: str) -> None:
+    job = Path(cfg.run_dir)
+    write_json(job / FAILURE, {"error": why})
+    if cfg.sweep.on_failure == "stop":
+        (job.parent / STOPPED).touch()
 
 
 def axis_values(axes: Sequence[str] | None, root: DictConfig) -> dict[str, Any]:
@@ -169,6 +243,8 @@ def job_name(values: Mapping[str, Any]) -> str:
     return safe
 
 
+# How many jobs of so many cores this machine's cores are enough for.
+OmegaConf.register_new_resolver("cores_over", lambda each: max(1, cores() // each), replace=True)
 OmegaConf.register_new_resolver(
     "job_name",
     lambda axes, *, _root_: job_name(axis_values(axes, _root_)),

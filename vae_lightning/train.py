@@ -20,12 +20,11 @@ from vae_lightning.run_directory import (
     ENVIRONMENT,
     FAILURE,
     METRICS,
+    check_same,
     checkpoint_path,
     clear,
-    differences,
     environment,
     read_checkpoint,
-    read_config,
     stored_metrics,
     write_file,
     write_json,
@@ -64,13 +63,8 @@ def train(cfg: DictConfig) -> dict[str, float]:
     check_config(config)
     run = Path(config["run_dir"])
     is_run = (run / CONFIG).exists()
+    check_same(run, config)
     if is_run and not config["restart"]:
-        changed = differences(read_config(run), config)
-        if changed:
-            raise InputError(
-                f"{run}: holds a run of another configuration ({'; '.join(changed)}); choose another folder, "
-                "or start it over with restart=true"
-            )
         stored = stored_metrics(run)
         if stored is not None:
             log.info("%s is complete", os.path.relpath(run))

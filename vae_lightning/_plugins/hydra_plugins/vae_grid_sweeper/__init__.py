@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.types import Override
 
 __all__ = ["GridSweeper"]
 
@@ -17,22 +18,42 @@ log = logging.getLogger(__name__)
 
 
 class GridSweeper(BasicSweeper):
-    """Every combination of values, as Hydra's basic sweeper, but complete jobs are left out before they are composed.
+    """Every combination of values, as Hydra's basic sweeper, with two things before anything is written or run.
 
-    Composing a job's configuration takes a tenth of a second, twice; a hundred complete jobs would take half a minute.
+    Complete jobs are left out without composing their configurations, which takes a tenth of a second each. The others
+    are all checked, so that one bad value is refused before the first job and not found after hours of good ones.
     """
 
-    def get_job_batch(self) -> Sequence[Sequence[str]]:
-        from vae_lightning.sweep import complete_jobs, fingerprint
+    def split_arguments(  # type: ignore[override]  # there a static method, called on the object
+        self, overrides: list[Override], max_batch_size: int | None
+    ) -> list[list[list[str]]]:
+        from vae_lightning.checks import check_config
+        from vae_lightning.command import remove_empty, resolved
+        from vae_lightning.run_directory import check_same
+        from vae_lightning.sweep import complete_jobs, composed_job, fingerprint
 
-        batch = super().get_job_batch()
         assert self.config is not None
-        complete = complete_jobs(Path(self.config.hydra.sweep.dir))
+        assert self.hydra_context is not None
+        (jobs,) = super().split_arguments(overrides, None)
+        sweep = Path(self.config.hydra.sweep.dir)
+        complete = complete_jobs(sweep)
         sources = self.config.hydra.runtime.config_sources
-        remaining = [job for job in batch if "restart=true" in job or fingerprint(sources, job) not in complete]
-        if len(remaining) < len(batch):
-            log.info("%d of %d jobs are complete", len(batch) - len(remaining), len(batch))
-        return remaining
+        remaining = [job for job in jobs if "restart=true" in job or fingerprint(sources, job) not in complete]
+        if len(remaining) < len(jobs):
+            log.info("%d of %d jobs are complete", len(jobs) - len(remaining), len(jobs))
+        try:
+            for job in remaining:
+                with composed_job(self.hydra_context.config_loader, self.config, job) as cfg:
+                    config = resolved(cfg)
+                    check_config(config)
+                    check_same(Path(config["run_dir"]), config)
+        except Exception:
+            remove_empty(str(sweep))
+            raise
+        return list(self.split_overrides_to_chunks(remaining, max_batch_size)) if remaining else []
+
+    def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
+        """Nothing: every job has been composed and checked already."""
 
 
 # Under Hydra's own name for its default, so that it is the default here, and an experiment can still choose another.

@@ -1,0 +1,60 @@
+"""Hydra's Ray launcher, with jobs that run where the command does and fall alone."""
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn
+from omegaconf import OmegaConf
+
+__all__: list[str] = []
+
+with suppress(ImportError):  # without the extra there is no such launcher
+    from hydra_plugins.hydra_ray_launcher import _config, ray_launcher
+
+    # The preset is conf/hydra/launcher/ray.yaml, where each key is explained.
+    assert _config
+    ConfigStore.instance().repo["hydra"]["launcher"].pop("ray.yaml", None)
+
+    class RayLauncher(ray_launcher.RayLauncher):
+        """Jobs as Ray tasks, queued for the CPUs and GPUs that each asks for.
+
+        Two things are not as in Hydra's: a job starts in the folder of the command, so that relative paths mean the
+        same on every node, and when a worker dies the other jobs run on.
+        """
+
+        def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+            import ray
+            from hydra_plugins.hydra_ray_launcher._launcher_util import start_ray
+
+            from vae_lightning.sweep import lost_job
+
+            assert self.config is not None
+            assert self.hydra_context is not None
+            loader = self.hydra_context.config_loader
+            start_ray(self.ray_cfg.init)
+            options = OmegaConf.to_container(self.ray_cfg.remote)
+            assert isinstance(options, dict)
+            run = ray.remote(**{str(key): value for key, value in options.items()})(_run)
+            jobs = []
+            for number, overrides in enumerate(job_overrides, initial_job_idx):
+                cfg = loader.load_sweep_config(self.config, list(overrides))
+                cfg.hydra.job.num, cfg.hydra.job.id = number, str(number)
+                jobs.append(run.remote(os.getcwd(), self.hydra_context, cfg, self.task_function, Singleton.get_state()))
+            returned = []
+            for overrides, job in zip(job_overrides, jobs, strict=True):
+                try:
+                    returned.append(ray.get(job))
+                except ray.exceptions.RayError as error:
+                    returned.append(lost_job(loader, self.config, overrides, error))
+            return returned
+
+
+def _run(directory: str, *arguments: Any) -> JobReturn:
+    from hydra_plugins.hydra_ray_launcher._launcher_util import _run_job
+
+    os.chdir(directory)
+    return _run_job(*arguments)

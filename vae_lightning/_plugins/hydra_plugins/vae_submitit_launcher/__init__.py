@@ -1,0 +1,75 @@
+"""Hydra's submitit launchers, with jobs that keep to their cores and fall alone."""
+
+import os
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn
+from omegaconf import OmegaConf
+
+__all__: list[str] = []
+
+POLL_SECONDS = 0.2
+
+with suppress(ImportError):  # without the extra there are no such launchers
+    from hydra_plugins.hydra_submitit_launcher import submitit_launcher
+    from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf
+
+    # The presets are conf/hydra/launcher/submitit_*.yaml, where each key is explained.
+    for preset in ("submitit_local", "submitit_slurm"):
+        ConfigStore.instance().repo["hydra"]["launcher"].pop(f"{preset}.yaml", None)
+
+    class _Launcher(submitit_launcher.BaseSubmititLauncher):  # type: ignore[misc]  # untyped
+        """As Hydra's, but a job keeps to the cores that it asks for, and when a worker dies the other jobs run on."""
+
+        def __call__(self, *arguments: Any, **named: Any) -> JobReturn:
+            # In the worker, before anything that computes is imported.
+            os.environ.setdefault("OMP_NUM_THREADS", str(self.params["cpus_per_task"]))
+            job: JobReturn = super().__call__(*arguments, **named)
+            return job
+
+        def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+            import submitit
+            from submitit.core.utils import FailedJobError, UncompletedJobError
+
+            from vae_lightning.sweep import lost_job
+
+            assert self.config is not None
+            assert self.hydra_context is not None
+            parameters = dict(self.params)
+            folder, at_a_time = parameters.pop("submitit_folder"), parameters.pop("array_parallelism")
+            common = OmegaConf.structured(BaseQueueConf)
+            executor = submitit.AutoExecutor(folder, cluster=self._EXECUTOR)
+            executor.update_parameters(
+                **{key if key in common else f"{self._EXECUTOR}_{key}": value for key, value in parameters.items()}
+            )
+            jobs: list[submitit.Job[JobReturn]] = []
+            for number, overrides in enumerate(job_overrides, initial_job_idx):
+                while sum(not job.done() for job in jobs) >= at_a_time:
+                    time.sleep(POLL_SECONDS)
+                jobs.append(
+                    executor.submit(
+                        self, list(overrides), "hydra.sweep.dir", number, str(number), Singleton.get_state()
+                    )
+                )
+            returned = []
+            for overrides, job in zip(job_overrides, jobs, strict=True):
+                try:
+                    returned.append(job.result())
+                except (FailedJobError, UncompletedJobError) as error:
+                    returned.append(lost_job(self.hydra_context.config_loader, self.config, overrides, error))
+            return returned
+
+    class LocalLauncher(_Launcher):
+        """Jobs as processes of this machine."""
+
+        _EXECUTOR = "local"
+
+    class SlurmLauncher(_Launcher):
+        """Jobs in SLURM's queue."""
+
+        _EXECUTOR = "slurm"
