@@ -1,11 +1,19 @@
 """Bad input through the real commands: one line, a status that is not 0, nothing written."""
 
+import gzip
+import io
+import os
+import pickle
+import shutil
+import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Command
+import torch
+from conftest import SMALL, Command
 
 
 @pytest.mark.parametrize(
@@ -34,6 +42,50 @@ from conftest import Command
         (["callbacks.probe.C=0"], "callbacks.probe.C=0: must be a finite number above 0, or a list of such"),
         (["callbacks.probe.C=[1,10]", "data.val_size=0"], "callbacks.probe.C=[1, 10]: must be one value"),
         (["data.root=${oc.env:NOT_SET_ANYWHERE}"], "NOT_SET_ANYWHERE"),
+        (["model.latent_dim=true"], "model.latent_dim=True: must be a whole number of at least 1"),
+        (["model.latent_dim=null"], "model.latent_dim=None: must be a whole number of at least 1"),
+        (["model.latent_dim=[2,3]"], "model.latent_dim=[2, 3]: must be a whole number of at least 1"),
+        (["model.widths=128"], "model.widths=128: must be a list of one or more values"),
+        (["model.widths=[128,0]"], "model.widths=[128, 0]: must be a list of one or more values"),
+        (["model.widths=[wide]"], "model.widths=['wide']: must be a list of one or more values"),
+        (["model.image_shape=[28,28]"], "model.image_shape=[28, 28]: must be a list of 3 values"),
+        (["optimizer.lr=0"], "optimizer.lr=0: must be a finite number above 0"),
+        (["optimizer.lr=fast"], "optimizer.lr=fast: must be a finite number above 0"),
+        (["optimizer.lr=null"], "optimizer.lr=None: must be a finite number above 0"),
+        (["optimizer=adamw", "optimizer.weight_decay=-1"], "optimizer.weight_decay=-1: must be a finite number"),
+        (["data.batch_size=64.5"], "data.batch_size=64.5: must be a whole number of at least 1"),
+        (["data.eval_batch_size=0"], "data.eval_batch_size=0: must be a whole number of at least 1"),
+        (["data.block_size=-4"], "data.block_size=-4: must be a whole number of at least 1"),
+        (["data.val_size=-1"], "data.val_size=-1: must be a whole number of at least 0"),
+        (["data.split_seed=x"], "data.split_seed=x: must be a whole number of at least 0"),
+        (["data.root=''"], "data.root=: must be a non-empty text"),
+        (["data.mirror=7"], "data.mirror=7: must be a non-empty text, or null"),
+        (["data=mnist_5k", "data.root=here"], "data.root: there is no such name"),
+        (["seed=one"], "seed=one: must be a whole number of at least 0"),
+        (["seed=1.5"], "seed=1.5: must be a whole number of at least 0"),
+        (["seed=1,2"], "Ambiguous value"),
+        (["restart=maybe"], "restart=maybe: must be one of True, False"),
+        (["trainer.max_epochs=ten"], "trainer.max_epochs=ten: must be a whole number of at least 1"),
+        (["trainer.devices=0"], "trainer.devices=0: must be auto, -1, a whole number of at least 1"),
+        (["trainer.devices=two"], "trainer.devices=two: must be auto, -1, a whole number of at least 1"),
+        (["trainer.num_nodes=0"], "trainer.num_nodes=0: must be a whole number of at least 1"),
+        (["trainer.strategy=fsdp"], "trainer.strategy=fsdp: must be one of auto, ddp"),
+        (["trainer.acelerator=cpu"], "trainer.acelerator: there is no such name; did you mean accelerator?"),
+        (["trainer=tpu"], "trainer=tpu: there is no such name"),
+        (["callbacks.probe.every_n_epochs=0"], "callbacks.probe.every_n_epochs=0: must be a whole number of at least"),
+        (["callbacks.probe.max_iter=0"], "callbacks.probe.max_iter=0: must be a whole number of at least 1"),
+        (["callbacks.probe.max_train_images=5"], "callbacks.probe.max_train_images=5: must be a whole number of at"),
+        (["callbacks.probe.standardize=1"], "callbacks.probe.standardize=1: must be one of True, False"),
+        (["callbacks.probe.C=[1,nan]"], "callbacks.probe.C=[1, nan]: must be a finite number above 0"),
+        (["sweep.on_failure=panic"], "sweep.on_failure=panic: must be one of continue, stop"),
+        (["sweep.objective=loss"], "sweep.objective=loss: must be a metric of training or validation"),
+        (["model.latent_dim"], "model.latent_dim"),
+        (["model.latent_dim=${nothing.there}"], "nothing.there"),
+        (["~data"], "data=None: must be a mapping"),
+        (["callbacks=null"], "Config group override must be a string or a list"),
+        (["hydra/launcher=rocket", "seed=1", "-m"], "hydra/launcher=rocket: there is no such name"),
+        (["seed=1,-1", "-m"], "seed=-1: must be a whole number of at least 0"),
+        (["seed=range(0", "-m"], "input 'range(0'"),
         (["model=[1"], "input '[1'"),
         (["--config-dir", "nowhere"], "nowhere"),
     ],
@@ -73,6 +125,120 @@ def test_bad_input_is_refused_before_anything_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
+IMAGES = "train-images-idx3-ubyte"
+HEADER = struct.pack(">4I", 0x803, 60_000, 28, 28)
+
+
+@pytest.mark.slow  # each takes the time of the imports
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        (IMAGES, b"", "0 bytes unpacked, MNIST's has 47,040,016"),
+        (IMAGES, HEADER, "16 bytes unpacked"),
+        (IMAGES, HEADER + bytes(60_000 * 28 * 28), "MD5"),
+        (IMAGES, struct.pack(">4I", 0x803, 60_000, 32, 32) + bytes(1000), "1,016 bytes unpacked"),
+        ("train-labels-idx1-ubyte", struct.pack(">2I", 0x801, 59_999) + bytes(59_999), "60,007 bytes unpacked"),
+        ("train-labels-idx1-ubyte.gz", gzip.compress(bytes(60_008))[:40], "cannot be unpacked"),
+        ("t10k-labels-idx1-ubyte.gz", b"no gzip", "cannot be unpacked"),
+        ("t10k-labels-idx1-ubyte.gz", gzip.compress(pickle.dumps(print)), "bytes unpacked"),
+    ],
+)
+def test_a_hostile_data_file_is_refused_by_name(
+    name: str, content: bytes, said: str, command: Command, tmp_path: Path
+) -> None:
+    root = tmp_path / "a folder with ümlauts"
+    root.mkdir()
+    for stem in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+        if not name.startswith(stem):
+            (root / f"{stem}-ubyte").write_bytes(b"")
+    (root / name).write_bytes(content)
+    done = command("train", f"data.root='{root}'", "data.mirror=nowhere")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {root / name}: ") or name != IMAGES
+    assert done.stderr.count("\n") == 1
+    if name == IMAGES:
+        assert said in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == [root.name]
+
+
+class Hostile:
+    """What runs a command when it is unpickled."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, ("touch was_run",)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run in a folder with spaces and unicode, which are no bad input."""
+    folder = tmp_path_factory.mktemp("finished")
+    options = [*SMALL, "trainer.max_epochs=1", "callbacks.probe.max_iter=20", "hydra.run.dir='a run, ümläut = ok'"]
+    subprocess.run([sys.executable, "-m", "vae_lightning.train", *options], cwd=folder, check=True)
+    (run,) = folder.iterdir()
+    assert (run / "metrics.json").exists()
+    return run
+
+
+def pickled() -> bytes:
+    content = io.BytesIO()
+    torch.save({"state_dict": Hostile(), "epoch": 0, "global_step": 0}, content)
+    return content.getvalue()
+
+
+CONFIG, CHECKPOINT = ".hydra/config.yaml", "checkpoints/last.ckpt"
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        (CHECKPOINT, lambda old: pickled(), "last.ckpt: cannot be loaded: Weights only load failed"),
+        (CHECKPOINT, lambda old: pickle.dumps(Hostile()), "last.ckpt: cannot be loaded"),
+        (CHECKPOINT, lambda old: old[:-1000], "last.ckpt: cannot be loaded"),
+        (CHECKPOINT, lambda old: b"", "last.ckpt: cannot be loaded"),
+        (CHECKPOINT, lambda old: old[:600_000] + b"x" + old[600_001:], "last.ckpt: cannot be loaded: the checksum"),
+        (CONFIG, lambda old: old.replace(b"vae_lightning.VAE", b"os.system"), "model._target_=os.system: must be"),
+        (CONFIG, lambda old: b"{", "config.yaml: cannot be read"),
+        (CONFIG, lambda old: b"\xff\xfe\x00", "config.yaml: cannot be read"),
+        (CONFIG, lambda old: b"a: !!python/object/apply:os.system ['touch was_run']", "config.yaml: cannot be read"),
+        (CONFIG, lambda old: b"seed: 3", "config.yaml: must have data, model and callbacks"),
+    ],
+)
+def test_a_hostile_file_in_a_run_is_refused_and_no_code_is_run(
+    name: str, change: Callable[[bytes], bytes], said: str, finished: Path, command: Command, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    (run / "metrics.json").unlink()
+    (run / name).write_bytes(change((run / name).read_bytes()))
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    done = command("evaluate", "run=run", "trainer=cpu")
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_checkpoint_of_another_architecture_is_refused(finished: Path, command: Command, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    content = torch.load(run / CHECKPOINT, weights_only=True)
+    content["hyper_parameters"]["widths"] = [64]
+    torch.save(content, run / CHECKPOINT)
+    done = command("evaluate", "run=run", "trainer=cpu")
+    assert done.returncode == 2
+    assert "last.ckpt: does not fit the model" in done.stderr
+    assert done.stderr.count("\n") == 1
+    # Nor does a hostile class named in a checkpoint come to be called.
+    content["hyper_parameters"] |= {"optimizer": {"_target_": "os.system", "command": "touch was_run"}, "widths": [128]}
+    torch.save(content, run / CHECKPOINT)
+    done = command("evaluate", "run=run", "trainer=cpu")
+    assert done.returncode == 2
+    assert "os.system: must be the full name of" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -105,7 +271,7 @@ def test_help_names_the_groups(command: Command) -> None:
     for group in (
         "data: mnist, mnist_5k",
         "experiment: article, latent_lr, quickstart, search",
-        "trainer: auto, cpu, gpu",
+        "trainer: auto, cpu, ddp, ddp_cpu, gpu",
     ):
         assert group in done.stdout
     assert command("evaluate", "--help").returncode == 0

@@ -149,6 +149,9 @@ TRAINER = {
         "auto, -1, a whole number of at least 1, or a list of devices' indices",
         lambda value: value in ("auto", -1) or integer(1).accepts(value) or several(integer(0)).accepts(value),
     ),
+    "num_nodes": integer(at_least=1),
+    # Others start processes in ways of their own, or split what is too small to be split.
+    "strategy": one_of("auto", "ddp"),
     "precision": one_of(
         "32-true", "16-mixed", "bf16-mixed", "64-true", "bf16-true", "16-true", "32", "16", "64", "bf16", 32, 16, 64
     ),
@@ -210,6 +213,9 @@ def check_config(config: Mapping[str, Any]) -> None:
     Raises:
         InputError: the first thing that is wrong.
     """
+    for group in ("data", "model", "optimizer", "trainer", "callbacks", "logger"):
+        if not isinstance(config.get(group), Mapping):
+            raise InputError(f"{group}={config.get(group)}: must be a mapping, as in a file of conf/{group}")
     check(config, SETTINGS)
     check(config.get("sweep", {}), SWEEP, "sweep.")
     check(config.get("trainer", {}), TRAINER, "trainer.")

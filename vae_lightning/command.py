@@ -18,6 +18,8 @@ from vae_lightning.checks import InputError, check_choice
 
 __all__ = ["CONF", "refuse", "remove_empty", "resolved", "run_command"]
 
+OmegaConf.register_new_resolver("first_of", lambda value, default: default if value is None else value, replace=True)
+
 _PACKAGE = Path(__file__).parent
 # A wheel holds the configurations inside the package, a source tree beside it.
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
@@ -52,6 +54,10 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
     guarded.__module__ = task.__module__
     try:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(guarded)()
+    except ValueError as error:
+        if with_traceback or not str(error).startswith("Config group override"):  # Hydra's, of data=null
+            raise
+        refuse(error)
     except BrokenPipeError:  # as in vae-train --help | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

@@ -7,7 +7,8 @@ from typing import NamedTuple, TypedDict
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
+from torch.utils.data.distributed import DistributedSampler
 
 from vae_lightning.checks import IMAGES, InputError, check
 from vae_lightning.streams import generator
@@ -44,8 +45,11 @@ class ByteImages(Dataset[tuple[Tensor, Tensor]]):
         return torch.div(self.data.images[index], 255), self.data.labels[index]
 
 
-class BlockSampler(Sampler[Tensor]):
+class BlockSampler(DistributedSampler[Tensor]):
     """Indices of a whole epoch, in batches or in blocks of batches; the order is a function of (seed, epoch) alone.
+
+    Of several processes each gets all of them (see :class:`ImageDataModule`). It is a DistributedSampler since
+    Lightning puts one of its own, which would split the batches, in place of anything else.
 
     Arguments:
         size: number of images.
@@ -56,22 +60,18 @@ class BlockSampler(Sampler[Tensor]):
     """
 
     def __init__(self, size: int, batch_size: int, block_size: int = 1, seed: int | None = None) -> None:
-        self.size, self.batch_size, self.block_size, self.seed = size, batch_size, block_size, seed
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """The epoch that the next iteration is to be; Lightning calls it."""
-        self.epoch = epoch
+        super().__init__(range(size), num_replicas=1, rank=0)  # type: ignore[arg-type]
+        self.size, self.batch_size, self.block_size, self.order_seed = size, batch_size, block_size, seed
 
     def __len__(self) -> int:
         batches, rest = divmod(self.size, self.batch_size)
         return -(-batches // self.block_size) + (rest > 0)
 
     def __iter__(self) -> Iterator[Tensor]:
-        if self.seed is None:
+        if self.order_seed is None:
             order = torch.arange(self.size)
         else:
-            order = torch.randperm(self.size, generator=generator(self.seed, "order", self.epoch))
+            order = torch.randperm(self.size, generator=generator(self.order_seed, "order", self.epoch))
         whole = self.size - self.size % self.batch_size
         if whole:
             batches = order[:whole].view(-1, self.batch_size)
@@ -99,8 +99,11 @@ class ImageDataModule(LightningDataModule):
     shorter batch is kept. The validation images are taken from the training images, the labels in equal parts; the test
     images are used for test alone.
 
+    On several devices every process is handed whole batches, of which a :class:`vae_lightning.VAE` takes its own rows:
+    so ``batch_size`` is the global one, and each image counts exactly once, whatever the number of devices.
+
     Arguments:
-        batch_size: images an optimiser step.
+        batch_size: images an optimiser step, over all devices together.
         eval_batch_size: images a batch in validation and test; it has no influence on their results.
         block_size: if above 1, training batches come in blocks ``(S, B, C, H, W)`` of up to that many, each batch for
             one optimiser step (see :class:`vae_lightning.VAE`): faster, since the Trainer works once a block.
@@ -113,6 +116,8 @@ class ImageDataModule(LightningDataModule):
         InputError: if an argument is not what :mod:`vae_lightning.checks` allows; in :meth:`setup`, if the validation
             images would leave none to train on.
     """
+
+    whole_batches = True
 
     def __init__(
         self,

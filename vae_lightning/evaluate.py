@@ -10,7 +10,6 @@ from vae_lightning.run_directory import (
     CONFIG,
     EVALUATION,
     checkpoint_path,
-    read_checkpoint,
     read_config,
     stored_metrics,
     write_json,
@@ -49,6 +48,7 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
     # Only now, since they take seconds to import.
     import lightning.pytorch as pl
 
+    from vae_lightning.checkpoints import read_checkpoint
     from vae_lightning.probe import LinearProbe
     from vae_lightning.targets import build, find_class
     from vae_lightning.train import quiet

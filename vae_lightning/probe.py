@@ -3,10 +3,11 @@
 import logging
 import warnings
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
 from numpy.typing import NDArray
 from torch import Tensor
@@ -39,6 +40,8 @@ class ProbeResult(NamedTuple):
 def encode_images(vae: VAE, batches: Iterable[tuple[Tensor, Tensor]], limit: int | None = None) -> Features:
     """Encode images to mu, in eval mode and without gradients; the model's mode is left as it was found.
 
+    Of several processes that are handed the same batches each encodes its own rows, and all get all of them.
+
     Arguments:
         vae: the model.
         batches: ``(images, labels)``, the images ``(..., C, H, W)`` in any batches or blocks.
@@ -46,20 +49,29 @@ def encode_images(vae: VAE, batches: Iterable[tuple[Tensor, Tensor]], limit: int
     """
     modes = {module: module.training for module in vae.modules()}
     vae.eval()
-    mus, labels, count = [], [], 0
+    mus, labels, positions, count = [], [], [], 0
     try:
         with torch.no_grad():
             for images, targets in batches:
-                images = images.to(next(vae.parameters()))  # its device and precision
-                mus.append(vae.encode(images).mu.flatten(0, -2).float().cpu())
-                labels.append(targets.flatten().cpu())
-                count += len(labels[-1])
+                images, targets = images.flatten(0, -1 - len(vae.image_shape)), targets.flatten()
+                rows = vae.rows(len(targets))
+                mus.append(vae.encode(images[rows].to(next(vae.parameters()))).mu.float().cpu())
+                labels.append(targets[rows].cpu())
+                positions.append(torch.arange(count, count + len(targets))[rows])
+                count += len(targets)
                 if limit is not None and count >= limit:
                     break
     finally:
         for module, mode in modes.items():
             module.training = mode
-    return Features(torch.cat(mus)[:limit].numpy(), torch.cat(labels)[:limit].numpy())
+    mu, label, position = (torch.cat(part) for part in (mus, labels, positions))
+    if len(position) < count:  # the rest is with the other processes
+        parts: list[Any] = [None] * dist.get_world_size()
+        dist.all_gather_object(parts, (mu, label, position))
+        mu, label, position = (torch.cat(part) for part in zip(*parts, strict=True))
+        order = position.argsort()
+        mu, label = mu[order], label[order]
+    return Features(mu[:limit].numpy(), label[:limit].numpy())
 
 
 def linear_probe(
@@ -175,8 +187,10 @@ class LinearProbe(Callback):
         val_batches = data.val_dataloader()
         val = encode_images(vae, val_batches) if len(val_batches) else None
         test = encode_images(vae, data.test_dataloader()) if with_test else None
-        result = linear_probe(train, val, test, **self.fit_options)  # type: ignore[arg-type]
+        # One process fits, so that all agree.
+        fitted = linear_probe(train, val, test, **self.fit_options) if trainer.is_global_zero else None  # type: ignore[arg-type]
+        result = trainer.strategy.broadcast(fitted)
         for name in ("train_acc", "val_acc", "test_acc"):
             accuracy = getattr(result, name)
             if accuracy is not None:
-                vae.log(f"probe/{name}", torch.tensor(accuracy, dtype=torch.float64))
+                vae.log(f"probe/{name}", torch.tensor(accuracy, dtype=torch.float64), sync_dist=False)

@@ -8,13 +8,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 
 from vae_lightning.checks import InputError
@@ -28,11 +29,12 @@ __all__ = [
     "METRICS",
     "check_same",
     "checkpoint_path",
+    "claimed",
     "clear",
     "cores",
     "differences",
     "environment",
-    "read_checkpoint",
+    "moved",
     "read_config",
     "stored_metrics",
     "write_file",
@@ -50,28 +52,32 @@ FAILURE = Path("failure.json")  # why a sweep's job ended without metrics.json; 
 ENGINE_VARIABLES = ("RAY_RAYLET_PID", "SLURM_JOB_ID", "SUBMITIT_LOCAL_JOB_ID")
 
 # What has no influence on a run's numbers.
-_BESIDE_THE_POINT = ("run_dir", "restart", "sweep", "data.root", "data.mirror")
+_BESIDE_THE_POINT = ("run_dir", "restart", "resume", "sweep", "data.root", "data.mirror")
 
 
 def checkpoint_path(run: Path, which: str) -> Path:
-    """Where the run's ``last`` or ``best`` checkpoint is."""
+    """Where the run's ``last``, ``previous`` or ``best`` checkpoint is."""
     return run / "checkpoints" / f"{which}.ckpt"
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint's tensors and plain values; no code that it may hold is run.
+@contextmanager
+def claimed(run: Path) -> Iterator[None]:
+    """Within it no other process can write to the run directory; a lock that a killed process held is void.
 
     Raises:
-        InputError: if it is damaged or holds anything else.
+        InputError: if another process is at work in it.
     """
-    import torch
-
+    run.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(run / ".lock")
     try:
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # what torch raises on odd bytes is of many kinds
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path}: cannot be loaded: {reason}") from error
-    return content
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise InputError(f"{run}: another process is at work in it; wait for it, or choose another folder") from error
+    try:
+        yield
+    finally:
+        (run / ".lock").unlink(missing_ok=True)
+        lock.release()
 
 
 def write_file(path: Path, content: str) -> None:
@@ -79,11 +85,15 @@ def write_file(path: Path, content: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # A name of its own, for a sweep's parallel jobs, on several machines too, may write the same file.
     part = path.with_name(f"{path.name}.{uuid4().hex[:8]}.part")
-    with part.open("w") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
+    try:
+        with part.open("w") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -117,7 +127,7 @@ def stored_metrics(run: Path) -> dict[str, float] | None:
 
 def differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What two configurations differ in, e.g. ``latent_dim: 20, now 10``; not what has no influence on numbers."""
-    left, right = (dict(_leaves(_relative(config))) for config in (there, now))
+    left, right = (dict(_leaves(moved(config, "."))) for config in (there, now))  # folders may be moved
     keys = sorted(left.keys() | right.keys())
     return [
         f"{key}: {left.get(key, 'not there')}, now {right.get(key, 'not there')}"
@@ -209,10 +219,11 @@ def _processor() -> str:
     return platform.processor()
 
 
-def _relative(config: Mapping[str, Any]) -> Any:
-    """The configuration with its run directory written as ``.``, for a folder may be moved."""
-    prefix = json.dumps(str(config.get("run_dir")))[1:-1]
-    return json.loads(json.dumps(config).replace(f'"{prefix}/', '"./').replace(f'"{prefix}"', '"."'))
+def moved(config: Mapping[str, Any], folder: str) -> dict[str, Any]:
+    """The configuration of a run with another folder in the place of its run directory."""
+    old, new = json.dumps(str(config.get("run_dir")))[1:-1], json.dumps(folder)[1:-1]
+    changed = json.dumps(config).replace(f'"{old}/', f'"{new}/').replace(f'"{old}"', f'"{new}"')
+    return dict(json.loads(changed))
 
 
 def _leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:

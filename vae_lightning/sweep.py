@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from vae_lightning.checks import SWEEP, InputError, check
 from vae_lightning.command import refuse
+from vae_lightning.processes import world_size
 from vae_lightning.run_directory import CONFIG, FAILURE, JOB, METRICS, cores, write_json
 
 __all__ = [
@@ -55,6 +56,8 @@ class SweepCallback(Hooks):
             check(config.sweep, SWEEP, "sweep.")
         except InputError as error:
             refuse(error)
+        if world_size() > 1:
+            refuse(InputError("-m: a sweep starts its jobs' processes itself; leave out torchrun, or srun's --ntasks"))
         launcher = config.hydra.runtime.choices["hydra/launcher"]
         if launcher in EXTRAS and find_spec(EXTRAS[launcher]) is None:
             extra = launcher.partition("_")[0]

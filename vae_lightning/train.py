@@ -6,6 +6,7 @@ import shlex
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from vae_lightning.checks import InputError, check_config
 from vae_lightning.command import resolved, run_command
+from vae_lightning.processes import check_processes, launch, local_devices, rank, started_outside, world_size
 from vae_lightning.run_directory import (
     CONFIG,
     ENVIRONMENT,
@@ -22,9 +24,11 @@ from vae_lightning.run_directory import (
     METRICS,
     check_same,
     checkpoint_path,
+    claimed,
     clear,
     environment,
-    read_checkpoint,
+    moved,
+    read_config,
     stored_metrics,
     write_file,
     write_json,
@@ -42,42 +46,74 @@ def main() -> None:
 
 
 def _task(cfg: DictConfig) -> float | None:
-    if HydraConfig.get().mode == RunMode.MULTIRUN:
+    hydra = HydraConfig.get()
+    if hydra.mode == RunMode.MULTIRUN:
         return run_job(cfg, train)
-    return train(cfg).get(cfg.sweep.objective)
+    folder_given = any(override.startswith("hydra.run.dir=") for override in hydra.overrides.hydra)
+    if world_size() > 1 and not folder_given:
+        raise InputError("hydra.run.dir: must be given when several processes are started, for they share the folder")
+    return train(stored_run(cfg) if cfg.resume is not None else cfg).get(cfg.sweep.objective)
+
+
+def stored_run(cfg: DictConfig) -> DictConfig:
+    """The configuration of the run in ``cfg.resume``, as it was stored there.
+
+    Raises:
+        InputError: if there is no run, or anything else is to be changed.
+    """
+    others = [override for override in HydraConfig.get().overrides.task if not override.startswith("resume=")]
+    if others:
+        raise InputError(f"resume={cfg.resume}: must stand alone, for the run's own configuration is used: {others[0]}")
+    run = Path(cfg.resume)
+    if not (run / CONFIG).is_file():
+        raise InputError(f"resume={run}: must be a run directory, and {run / CONFIG} is not there")
+    stored = read_config(run)
+    return OmegaConf.create(moved(stored, str(run.resolve())) | {"restart": False})
 
 
 def train(cfg: DictConfig) -> dict[str, float]:
     """Train, test and probe a model as ``conf/train.yaml`` says, and write everything to ``cfg.run_dir``.
 
     In a folder that holds a run of the same configuration already, a complete one is left as it is, and one that was
-    cut off goes on from its last checkpoint.
+    cut off goes on from its last checkpoint. For several devices a process each is started, if torchrun or SLURM have
+    not done so.
 
     Returns:
         The content of ``metrics.json``: losses in nats per image, accuracies in [0, 1], times in seconds.
 
     Raises:
         InputError: if the configuration cannot be run; nothing has been written then.
+        FloatingPointError: if the model diverges; the last checkpoint is of the epoch before.
+        Interrupted: on SIGINT and SIGTERM.
     """
     config = resolved(cfg)
     check_config(config)
+    check_processes(config)
     run = Path(config["run_dir"])
-    is_run = (run / CONFIG).exists()
     check_same(run, config)
-    if is_run and not config["restart"]:
-        stored = stored_metrics(run)
-        if stored is not None:
-            log.info("%s is complete", os.path.relpath(run))
-            return stored
+    stored = stored_metrics(run) if (run / CONFIG).exists() and not config["restart"] else None
+    if stored is not None:
+        log.info("%s is complete", os.path.relpath(run))
+        return stored
+    if local_devices(config["trainer"]) > 1 and not started_outside():
+        return launch(config)
+    with claimed(run) if rank() == 0 else nullcontext():
+        return _train(config)
 
+
+def _train(config: Mapping[str, Any]) -> dict[str, float]:
     # Only now, since they take seconds to import.
     import lightning.pytorch as pl
     from lightning.pytorch.loggers import Logger
 
+    from vae_lightning.checkpoints import SafeCheckpointIO, newest_checkpoint
     from vae_lightning.curves import Curves
+    from vae_lightning.interruption import Interruption
     from vae_lightning.targets import build
 
     began = time.perf_counter()
+    run = Path(config["run_dir"])
+    is_first = rank() == 0
     quiet()
     pl.seed_everything(config["seed"], verbose=False)  # for models and callbacks of others; ours have their own streams
     data = build("data", config["data"], pl.LightningDataModule)
@@ -85,25 +121,34 @@ def train(cfg: DictConfig) -> dict[str, float]:
     callbacks = [
         build(f"callbacks.{name}", node, pl.Callback) for name, node in _wanted_callbacks(config).items() if node
     ]
-    resumed = _checkpoint_to_resume(run) if is_run and not config["restart"] else None
+    newest = newest_checkpoint(run) if (run / CONFIG).exists() and not config["restart"] else None
+    resumed, state = newest or (None, None)
     loggers = [
-        build(f"logger.{name}", _resuming(node, resumed), Logger)  # type: ignore[type-abstract]
+        build(f"logger.{name}", _resuming(node, state), Logger)  # type: ignore[type-abstract]
         for name, node in config["logger"].items()
         if node
     ]
-    trainer = build("trainer", config["trainer"], pl.Trainer, callbacks=callbacks, logger=loggers, default_root_dir=run)
-    data.prepare_data()
-    data.setup("fit")
-
-    if resumed is not None:
-        log.info("%s was cut off: it goes on after epoch %d", os.path.relpath(run), resumed["epoch"] + 1)
-    elif is_run:
-        clear(run)
-    (run / FAILURE).unlink(missing_ok=True)
-    write_file(run / CONFIG, OmegaConf.to_yaml(config))
-    write_json(run / ENVIRONMENT, environment())
+    trainer = build(
+        "trainer",
+        config["trainer"],
+        pl.Trainer,
+        callbacks=[*callbacks, Interruption()],
+        logger=loggers,
+        plugins=[SafeCheckpointIO()],
+        default_root_dir=run,
+    )
+    if is_first:
+        data.prepare_data()
+        data.setup("fit")
+        if state is not None:
+            log.info("%s was cut off: it goes on after epoch %d", os.path.relpath(run), state["epoch"] + 1)
+        elif (run / CONFIG).exists():
+            clear(run)
+        (run / FAILURE).unlink(missing_ok=True)
+        write_file(run / CONFIG, OmegaConf.to_yaml(config))
+        write_json(run / ENVIRONMENT, environment())
     prepared = time.perf_counter()
-    trainer.fit(model, datamodule=data, ckpt_path=checkpoint_path(run, "last") if resumed else None, weights_only=True)
+    trainer.fit(model, datamodule=data, ckpt_path=resumed, weights_only=True)
     fitted = time.perf_counter()
     found: dict[str, Any] = dict(trainer.callback_metrics)
     # Of a run that was cut off after its last epoch the Trainer knows nothing any more, but the curves do.
@@ -117,22 +162,13 @@ def train(cfg: DictConfig) -> dict[str, float]:
     metrics["epochs"] = trainer.current_epoch
     metrics["fit_seconds"] = round(fitted - prepared, 3)
     metrics["total_seconds"] = round(time.perf_counter() - began, 3)
-    _log_hyperparameters(trainer.loggers, axis_values(cfg.sweep.axes, cfg), metrics)
-    write_json(run / METRICS, metrics)
-    print(closing_table(metrics, Path(os.path.relpath(run))))
+    if is_first:
+        _log_hyperparameters(
+            trainer.loggers, axis_values(config["sweep"]["axes"], OmegaConf.create(dict(config))), metrics
+        )
+        write_json(run / METRICS, metrics)
+        print(closing_table(metrics, Path(os.path.relpath(run))))
     return metrics
-
-
-def _checkpoint_to_resume(run: Path) -> dict[str, Any] | None:
-    """The last checkpoint of a run that was cut off; None if there is none that can be read."""
-    path = checkpoint_path(run, "last")
-    if not path.exists():
-        return None
-    try:
-        return read_checkpoint(path)
-    except InputError as error:
-        log.warning("%s; the run is started over", error)
-        return None
 
 
 def _resuming(node: Mapping[str, Any], checkpoint: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -156,11 +192,13 @@ def _log_hyperparameters(loggers: Sequence[Any], values: Mapping[str, Any], metr
 
 def quiet() -> None:
     """Silence what Lightning says to every run and a user can do nothing about."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*does not have many workers.*")  # the images are in memory
     warnings.filterwarnings("ignore", ".*exists and is not empty.*")  # the run directory, which is ours
     warnings.filterwarnings("ignore", ".*LeafSpec.*")  # between Lightning and torch
     warnings.filterwarnings("ignore", "Total length of `list` across ranks is zero.*")  # data.val_size=0
+    warnings.filterwarnings("ignore", ".*sync_dist=True.*")  # of what all processes agree on
     warnings.filterwarnings("ignore", ".*is smaller than the logging interval.*")  # curves have a point an epoch
 
 

@@ -7,6 +7,7 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
+from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
 from vae_lightning.checks import OPTIMIZER, check
@@ -42,6 +43,11 @@ class VAE(LightningModule):
     Images are ``(..., C, H, W)`` with values in [0, 1]; any leading dimensions are batch dimensions. In training a
     batch is ``(images, labels)``, the images ``(B, C, H, W)`` for one optimiser step or ``(S, B, C, H, W)`` for a block
     of S steps, which saves the Trainer's work between steps. Labels are not looked at.
+
+    On several devices, with a datamodule that hands every process whole batches (an
+    :class:`vae_lightning.ImageDataModule` does), each process takes its own rows of a batch and of its noise, so that
+    the numbers are those of one device. With any other data a process's batches are its own, as is Lightning's way, and
+    so is its noise.
 
     Arguments:
         latent_dim: number of latent dimensions.
@@ -179,17 +185,19 @@ class VAE(LightningModule):
         assert isinstance(optimizer, LightningOptimizer)
         steps = []
         for x in images if images.dim() > 1 + len(self.image_shape) else images[None]:
-            elbo = self.elbo(x, self._train_noise.draw(len(x)))
+            elbo, share = self._elbo_of_share(x, self._train_noise)
             optimizer.zero_grad()
-            self.manual_backward(elbo.loss.mean())
+            self.manual_backward(elbo.loss.sum() * share)
             optimizer.step()
             steps.append([term.detach() for term in elbo])
         elbo = ELBO(*map(torch.cat, zip(*steps, strict=True)))
-        loss = elbo.loss.mean()
-        if not loss.isfinite():
+        # Of a gradient that is not finite the loss tells only a step later, which may be after a checkpoint.
+        loss, weights = elbo.loss.sum() / max(1, len(elbo.loss)), get_total_norm(self.parameters())
+        if not (loss + weights).isfinite():
             raise FloatingPointError(
-                f"the loss is {loss.item()} in epoch {self.current_epoch + 1}, within the {len(steps)} steps up to "
-                f"{self.global_step}, with optimizer.lr={optimizer.param_groups[0]['lr']}"
+                f"the loss is {loss.item()} and the weights' norm {weights.item()} in epoch {self.current_epoch + 1}, "
+                f"within the {len(steps)} steps up to {self.global_step}, with "
+                f"optimizer.lr={optimizer.param_groups[0]['lr']}"
             )
         self._log_means("train", elbo)
         self.log("loss", loss, prog_bar=True, logger=False)
@@ -217,17 +225,41 @@ class VAE(LightningModule):
 
     def _evaluate(self, batch: tuple[Tensor, Tensor]) -> ELBO:
         images, _ = batch
-        return self.elbo(images, self._eval_noise.draw(len(images)))
+        return self._elbo_of_share(images, self._eval_noise)[0]
+
+    def rows(self, count: int) -> slice:
+        """This process's rows of a batch of so many; all of them unless several processes are handed whole batches."""
+        if not self._shares_batches:
+            return slice(0, count)
+        rank, processes = self.trainer.global_rank, self.trainer.world_size
+        return slice(count * rank // processes, count * (rank + 1) // processes)
+
+    @property
+    def _shares_batches(self) -> bool:
+        if self._trainer is None or self.trainer.world_size == 1:
+            return False
+        return getattr(self.trainer.datamodule, "whole_batches", False)  # type: ignore[attr-defined]
+
+    def _elbo_of_share(self, images: Tensor, noise: NormalStream) -> tuple[ELBO, float]:
+        """The ELBO of this process's rows, and the factor that makes the processes' mean of sums the batch's mean."""
+        rows = self.rows(len(images))
+        elbo = self.elbo(images[rows], noise.draw(len(images))[rows])
+        return elbo, (self.trainer.world_size if self._shares_batches else 1) / len(images)
 
     def _noise(self, name: str, *indices: int) -> NormalStream:
         dtype = next(self.parameters()).dtype
+        if self.trainer.world_size > 1 and not self._shares_batches:
+            indices = (*indices, self.trainer.global_rank)
         return NormalStream(generator(self.seed, name, *indices), self.latent_dim, self.device, dtype)
 
     def _log_means(self, stage: str, elbo: ELBO) -> None:
         """Log the terms' exact means over the epoch: weighted by batch size, and added up in double precision."""
         precision = torch.float32 if self.device.type == "mps" else torch.float64  # Apple's GPUs have no double
-        means = {f"{stage}/{name}": term.mean(dtype=precision) for name, term in elbo._asdict().items()}
-        self.log_dict(means, on_step=False, on_epoch=True, batch_size=len(elbo.loss), sync_dist=True)
+        count = len(elbo.loss)  # a process's share of a small batch may be none
+        means = {f"{stage}/{name}": term.sum(dtype=precision) / max(1, count) for name, term in elbo._asdict().items()}
+        # Lightning divides the sum of the processes' counts by their number in whole numbers; so it comes out even.
+        weight = count * self.trainer.world_size
+        self.log_dict(means, on_step=False, on_epoch=True, batch_size=weight, sync_dist=True)
 
     def _log_position(self) -> None:
         """Draw curves over optimiser steps; by itself Lightning would count calls of training_step."""

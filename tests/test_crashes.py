@@ -1,0 +1,196 @@
+"""Runs that are killed, interrupted, or find their disk full: what was there stays, and the same command goes on."""
+
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from conftest import SMALL, Command
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from test_train import losses, metrics_of
+
+TRAIN = [sys.executable, "-m", "vae_lightning.train"]
+EPOCHS = 12
+SHORT = [*SMALL, f"trainer.max_epochs={EPOCHS}", "callbacks.probe.every_n_epochs=3", "callbacks.figures=null"]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing happened to."""
+    folder = tmp_path_factory.mktemp("whole")
+    subprocess.run([*TRAIN, *SHORT, "hydra.run.dir=run"], cwd=folder, check=True, capture_output=True)
+    return folder / "run"
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*TRAIN, *arguments], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+    while not path.exists() and process.poll() is None:
+        time.sleep(0.0005)
+
+
+def check_same_bits(run: Path, whole: Path) -> None:
+    assert losses(metrics_of(run)) == losses(metrics_of(whole))
+    assert (run / "metrics.csv").read_text() == (whole / "metrics.csv").read_text()
+    for name in ("last", "best"):
+        found, expected = (
+            torch.load(folder / f"checkpoints/{name}.ckpt", weights_only=True) for folder in (run, whole)
+        )
+        for key, weight in expected["state_dict"].items():
+            assert torch.equal(found["state_dict"][key], weight), (name, key)
+        moments = [content["optimizer_states"][0]["state"] for content in (found, expected)]
+        assert all(torch.equal(moments[0][i]["exp_avg"], moments[1][i]["exp_avg"]) for i in moments[1])
+    curves = [EventAccumulator(str(folder / "tensorboard")).Reload() for folder in (run, whole)]
+    for tag in ("train/loss", "val/loss", "probe/val_acc", "test/loss"):
+        points = [[(event.step, event.value) for event in curve.Scalars(tag)] for curve in curves]
+        assert points[0] == points[1], tag
+
+
+@pytest.mark.slow
+def test_a_run_killed_twenty_times_ends_with_the_same_bits(whole: Path, tmp_path: Path) -> None:
+    """Some kills come at random, others as soon as a checkpoint is being written; then resume=DIR alone."""
+    rng = random.Random(0)
+    run, in_checkpoints, kills = tmp_path / "run", 0, 0
+    while kills < 20:
+        with start(tmp_path, *SHORT, "hydra.run.dir=run") as process:
+            if kills % 2:  # in the middle of writing a checkpoint
+                wait_for(run / "checkpoints/last.ckpt.part", process)
+                in_checkpoints += (run / "checkpoints/last.ckpt.part").exists()
+            else:  # anywhere: from imports on
+                time.sleep(rng.uniform(3, 7))
+            process.kill()
+        kills += 1
+        if (run / "metrics.json").exists():  # it was too quick: once more, from the beginning
+            shutil.rmtree(run)
+    assert in_checkpoints >= 5
+    done = subprocess.run([*TRAIN, "resume=run"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    check_same_bits(run, whole)
+
+
+def test_a_damaged_checkpoint_is_told_of_and_the_one_before_it_used(whole: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with start(tmp_path, *SHORT, "hydra.run.dir=run") as process:
+        wait_for(run / "checkpoints/previous.ckpt", process)
+        process.kill()
+    last = run / "checkpoints/last.ckpt"
+    shutil.copy(run / "checkpoints/previous.ckpt", last)  # where the kill came between the two
+    content = bytearray(last.read_bytes())
+    content[len(content) // 2] ^= 1
+    last.write_bytes(content)
+    done = subprocess.run([*TRAIN, "resume=run"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "last.ckpt: cannot be loaded: the checksum of" in done.stdout
+    assert "was cut off: it goes on after epoch" in done.stdout
+    check_same_bits(run, whole)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_the_run_after_its_step(number: int, status: int, whole: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with start(tmp_path, *SHORT, "hydra.run.dir=run") as process:
+        wait_for(run / "checkpoints/previous.ckpt", process)
+        process.send_signal(number)
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == status, output
+    assert "Traceback" not in output
+    assert not (run / "metrics.json").exists()
+    assert not list(run.rglob("*.part"))
+    done = subprocess.run([*TRAIN, *SHORT, "hydra.run.dir=run"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    check_same_bits(run, whole)
+
+
+@pytest.mark.slow
+def test_a_signal_to_a_run_on_two_processes(whole: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    options = [*SHORT, "trainer=ddp_cpu", "hydra.run.dir=run"]
+    with start(tmp_path, *options) as process:
+        wait_for(run / "checkpoints/previous.ckpt", process)
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 143, output
+    done = subprocess.run([*TRAIN, *options], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "it goes on after epoch" in done.stdout
+    assert pd.read_csv(run / "metrics.csv")["epoch"].tolist() == list(range(EPOCHS + 1))
+    assert metrics_of(run)["test/loss"] == pytest.approx(metrics_of(whole)["test/loss"], rel=1e-5)
+
+
+def test_a_run_directory_in_use_is_refused(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with start(tmp_path, *SHORT, "trainer.max_epochs=1000", "hydra.run.dir=run") as process:
+        wait_for(run / "checkpoints/last.ckpt", process)
+        second = subprocess.run(
+            [*TRAIN, *SHORT, "trainer.max_epochs=1000", "hydra.run.dir=run"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+        assert process.poll() is None
+        process.kill()
+    assert second.returncode == 2
+    assert second.stderr.startswith(f"error: {run}: another process is at work in it")
+    assert second.stderr.count("\n") == 1
+
+
+def test_a_full_disk_is_told_in_one_line_and_leaves_what_was_there(command: Command, tmp_path: Path) -> None:
+    assert command("train", *SMALL, "trainer.max_epochs=1", "hydra.run.dir=earlier").returncode == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "earlier").rglob("*") if path.is_file()}
+
+    def limit() -> None:  # no file can grow beyond 500 kB, a checkpoint has 2.5 MB
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))
+
+    done = subprocess.run(
+        [*TRAIN, *SMALL, "hydra.run.dir=run"], cwd=tmp_path, capture_output=True, text=True, preexec_fn=limit
+    )
+    assert done.returncode == 2
+    assert f"error: {tmp_path / 'run/checkpoints'}" in done.stderr
+    assert "cannot be written" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not list((tmp_path / "run").rglob("*.part"))
+    assert {path: path.read_bytes() for path in (tmp_path / "earlier").rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.skipif(os.name != "posix", reason="/proc is Linux's")
+def test_a_folder_that_cannot_be_written_to_is_refused(command: Command) -> None:
+    done = command("train", *SMALL, "hydra.run.dir=/proc/run")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert "/proc/run" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_resume_stands_alone_and_needs_a_run(command: Command, tmp_path: Path) -> None:
+    for arguments, line in (
+        (["resume=nothing"], "error: resume=nothing: must be a run directory"),
+        (["resume=nothing", "seed=3"], "error: resume=nothing: must stand alone"),
+    ):
+        done = command("train", *arguments)
+        assert done.returncode == 2
+        assert done.stderr.startswith(line)
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_that_are_not_finite_stop_the_run_before_they_are_saved(command: Command, tmp_path: Path) -> None:
+    # Adam's first step is as large as the learning rate: one batch an epoch makes the loss finite, its step infinite.
+    options = [*SMALL, "data.batch_size=1000", "optimizer.lr=1e39", "hydra.run.dir=run"]
+    done = command("train", *options)
+    assert done.returncode == 2
+    assert "weights' norm" in done.stderr
+    assert "in epoch 1" in done.stderr
+    assert "optimizer.lr=1e+39" in done.stderr
+    assert not list((tmp_path / "run").rglob("*.ckpt"))

@@ -1,0 +1,74 @@
+"""Checkpoints that a crash cannot harm: each is there whole or not at all, and the last but one is kept."""
+
+import logging
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins.io import TorchCheckpointIO
+
+from vae_lightning.checks import InputError
+from vae_lightning.run_directory import checkpoint_path
+
+__all__ = ["SafeCheckpointIO", "newest_checkpoint", "read_checkpoint"]
+
+log = logging.getLogger(__name__)
+
+
+class SafeCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside the old one and then puts it in its place.
+
+    The old ``last.ckpt`` becomes ``previous.ckpt``: a crash at any moment leaves at least one of the two, and whole.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f"{path.name}.part")
+        try:
+            with part.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+        except Exception as error:
+            part.unlink(missing_ok=True)
+            # What torch raises when the disk is full is a RuntimeError without a word about it.
+            raise OSError(f"{path}: cannot be written ({error}); what was there before is as it was") from error
+        if path.name == "last.ckpt" and path.exists():
+            os.replace(path, path.with_name("previous.ckpt"))
+        os.replace(part, path)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint's tensors and plain values; no code that it may hold is run.
+
+    Raises:
+        InputError: if it is damaged, by as little as a bit, or holds anything else.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()  # torch itself does not compare the checksums
+        if damaged is not None:
+            raise ValueError(f"the checksum of {damaged} is wrong")
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # what torch raises on odd bytes is of many kinds
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path}: cannot be loaded: {reason}") from error
+    return content
+
+
+def newest_checkpoint(run: Path) -> tuple[Path, dict[str, Any]] | None:
+    """The checkpoint from which a run goes on, and its content; None if there is none that can be read.
+
+    A damaged one is told of, and the one before it is taken.
+    """
+    for which in ("last", "previous"):
+        path = checkpoint_path(run, which)
+        if path.exists():
+            try:
+                return path, read_checkpoint(path)
+            except InputError as error:
+                log.warning("%s; looking for the one before it", error)
+    return None
