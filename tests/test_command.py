@@ -220,6 +220,12 @@ def test_a_hostile_file_in_a_run_is_refused_and_no_code_is_run(
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
+def test_one_device_evaluates(finished: Path, command: Command) -> None:
+    done = command("evaluate", f"run='{finished}'", "trainer=ddp_cpu")
+    assert done.returncode == 2
+    assert done.stderr == "error: trainer.devices=2: must be 1, for one device evaluates\n"
+
+
 def test_a_checkpoint_of_another_architecture_is_refused(finished: Path, command: Command, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(finished, run)

@@ -8,14 +8,20 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 from conftest import SMALL, Command
+from lightning.pytorch import Callback, Trainer
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_train import losses, metrics_of
+
+from vae_lightning import VAE
+from vae_lightning.data import ImageDataModule
+from vae_lightning.interruption import Interrupted, Interruption
 
 TRAIN = [sys.executable, "-m", "vae_lightning.train"]
 EPOCHS = 12
@@ -194,3 +200,35 @@ def test_weights_that_are_not_finite_stop_the_run_before_they_are_saved(command:
     assert "in epoch 1" in done.stderr
     assert "optimizer.lr=1e+39" in done.stderr
     assert not list((tmp_path / "run").rglob("*.ckpt"))
+
+
+class SignalInAStep(Callback):
+    """Sends the process a signal in the middle of the third step."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+
+    def on_train_batch_start(self, trainer: Trainer, *_: object) -> None:
+        if trainer.global_step == 2:
+            for _time in range(self.times):
+                os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize(("times", "steps"), [(1, 3), (2, 2)])
+def test_the_step_in_progress_is_finished_unless_the_signal_comes_twice(
+    times: int, steps: int, few_digits: Callable[..., ImageDataModule]
+) -> None:
+    trainer = Trainer(
+        max_epochs=1,
+        accelerator="cpu",
+        callbacks=[Interruption(), SignalInAStep(times)],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+    )
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Interrupted) as left:
+        trainer.fit(VAE(), datamodule=few_digits(400, batch_size=50, val_size=0))
+    assert left.value.code == 143
+    assert trainer.global_step == steps
+    assert signal.getsignal(signal.SIGTERM) == before

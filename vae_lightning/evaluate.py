@@ -6,6 +6,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from vae_lightning.checks import InputError, check, check_config, one_of
 from vae_lightning.command import resolved, run_command
+from vae_lightning.processes import local_devices
 from vae_lightning.run_directory import (
     CONFIG,
     EVALUATION,
@@ -41,6 +42,8 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
     for file in (run / CONFIG, checkpoint):
         if not file.is_file():
             raise InputError(f"run={run}: must be a run directory, and {file} is not there")
+    if local_devices(options["trainer"]) > 1:
+        raise InputError(f"trainer.devices={options['trainer']['devices']}: must be 1, for one device evaluates")
     config = read_config(run)
     config["data"] |= {key: value for key, value in options["data"].items() if value is not None}
     check_config(config | {"trainer": options["trainer"]})
