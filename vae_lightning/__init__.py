@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from vae_lightning.data import ImageDataModule, LabelledImages
     from vae_lightning.mnist import MNIST5kDataModule, MNISTDataModule
     from vae_lightning.probe import LinearProbe, linear_probe
+    from vae_lightning.stack import Stack, StackData
     from vae_lightning.vae import VAE
 
 __all__ = [
@@ -18,6 +19,8 @@ __all__ = [
     "LinearProbe",
     "MNIST5kDataModule",
     "MNISTDataModule",
+    "Stack",
+    "StackData",
     "linear_probe",
 ]
 
@@ -30,6 +33,8 @@ _HOMES = {
     "LinearProbe": "probe",
     "MNIST5kDataModule": "mnist",
     "MNISTDataModule": "mnist",
+    "Stack": "stack",
+    "StackData": "stack",
     "linear_probe": "probe",
 }
 

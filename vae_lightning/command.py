@@ -54,15 +54,15 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
     guarded.__module__ = task.__module__
     try:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(guarded)()
-    except ValueError as error:
-        if with_traceback or not str(error).startswith("Config group override"):  # Hydra's, of data=null
-            raise
-        refuse(error)
     except BrokenPipeError:  # as in vae-train --help | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except _REFUSALS as error:
         if with_traceback:
+            raise
+        refuse(error)
+    except ValueError as error:
+        if with_traceback or not str(error).startswith("Config group override"):  # Hydra's, of data=null
             raise
         refuse(error)
 

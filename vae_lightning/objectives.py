@@ -17,7 +17,7 @@ def bernoulli_nll(logits: Tensor, images: Tensor, event_dims: int = 3) -> Tensor
 
     Arguments:
         logits: log-odds of the pixels, ``(..., C, H, W)``.
-        images: values in [0, 1], of the same shape.
+        images: values in [0, 1], of the same shape or one that expands to it.
         event_dims: how many trailing dimensions make one image.
 
     Returns:
@@ -26,6 +26,7 @@ def bernoulli_nll(logits: Tensor, images: Tensor, event_dims: int = 3) -> Tensor
     References:
         Auto-Encoding Variational Bayes, Kingma and Welling, 2014, appendix C.1 (https://arxiv.org/abs/1312.6114).
     """
+    images = images.expand_as(logits)
     return F.binary_cross_entropy_with_logits(logits, images, reduction="none").flatten(-event_dims).sum(-1)
 
 

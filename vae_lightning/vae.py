@@ -1,12 +1,12 @@
 """The variational autoencoder."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.core.optimizer import LightningOptimizer
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
@@ -167,12 +167,16 @@ class VAE(LightningModule):
         return self.decode(noise).sigmoid()
 
     def configure_optimizers(self) -> Optimizer:
-        """The optimiser over all parameters.
+        """The optimiser over all parameters."""
+        return self.build_optimizer(self.parameters())
+
+    def build_optimizer(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
+        """The model's optimiser over parameters of one's own, e.g. of a copy.
 
         Raises:
             InputError: if ``_target_`` is not the name of a ``torch.optim.Optimizer``, or that refuses the arguments.
         """
-        return build("optimizer", self.hparams["optimizer"], Optimizer, self.parameters())
+        return build("optimizer", self.hparams["optimizer"], Optimizer, parameters)
 
     # Training: one optimiser step a batch.
 

@@ -1,0 +1,84 @@
+"""Seconds a model and epoch when K models are trained as one stack, against one model at a time.
+
+    python benchmarks/stack.py --root DIR
+
+DIR holds the MNIST files. Models are those of ``experiment=latent_lr`` (latent_dim 2, 5, 10, 20; learning rates 3e-4,
+1e-3, 3e-3), repeated as K needs. Each round trains one model by itself, an ordinary VAE under an ordinary Trainer, then
+every stack, for an epoch of 55,000 images each and without callbacks; the first epoch of each warms up.
+"""
+
+import argparse
+import time
+from itertools import cycle, islice, product
+from pathlib import Path
+
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+
+from vae_lightning import VAE, MNISTDataModule
+from vae_lightning.stack import Stack, StackData
+from vae_lightning.train import quiet
+
+# Models of one learning rate side by side, for they share the optimiser's steps.
+GRID = [(latent_dim, lr) for lr, latent_dim in product((3e-4, 1e-3, 3e-3), (2, 5, 10, 20))]
+
+
+class EpochTimes(Callback):
+    """Seconds of each epoch."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def on_train_epoch_start(self, *_: object) -> None:
+        self.began = time.perf_counter()
+
+    def on_train_epoch_end(self, *_: object) -> None:
+        self.seconds.append(time.perf_counter() - self.began)
+
+
+def epoch_seconds(module: LightningModule, data: LightningDataModule, accelerator: str) -> float:
+    times = EpochTimes()
+    trainer = Trainer(
+        max_epochs=2,
+        accelerator=accelerator,
+        devices=1,
+        callbacks=[times],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        limit_val_batches=0,
+    )
+    trainer.fit(module, datamodule=data)
+    return times.seconds[-1]
+
+
+def models(count: int) -> list[VAE]:
+    optimizer = {"_target_": "torch.optim.Adam", "fused": True}
+    chosen = sorted(islice(cycle(GRID), count), key=lambda pair: pair[1])
+    return [VAE(latent_dim, optimizer={**optimizer, "lr": lr}) for latent_dim, lr in chosen]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--accelerator", default="cpu")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1, 2, 4, 12, 24, 64])
+    parser.add_argument("--rounds", type=int, default=2)
+    options = parser.parse_args()
+    quiet()
+    device = "cpu" if options.accelerator == "cpu" else "cuda"
+    data = MNISTDataModule(str(options.root), block_size=16, device=device)
+    data.prepare_data()
+    data.setup()
+    print(f"{'K':>4}  {'order':8}{'s a model and epoch':>20}{'one alone, s':>14}{'times as fast':>15}")
+    for _ in range(options.rounds):
+        alone = epoch_seconds(VAE(), data, options.accelerator)
+        for size in options.sizes:
+            for order, seeds in (("shared", [0] * size), ("own", list(range(size)))):
+                if size > 1 or order == "shared":
+                    each = epoch_seconds(Stack(models(size)), StackData(data, seeds), options.accelerator) / size
+                    print(f"{size:4}  {order:8}{each:20.2f}{alone:14.2f}{alone / each:15.2f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
