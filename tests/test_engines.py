@@ -34,7 +34,7 @@ def sweep_with_a_death(tmp_path: Path, *arguments: str) -> tuple[subprocess.Comp
             time.sleep(0.05)
         job = checkpoints[0].parents[1]
         os.kill(json.loads((job / "environment.json").read_text())["process"], signal.SIGKILL)
-        output, _ = process.communicate(timeout=120)
+        output, _ = process.communicate(timeout=400)
     return subprocess.CompletedProcess(command, process.returncode, output), job
 
 
@@ -49,7 +49,7 @@ def check_death_and_completion(tmp_path: Path, command: Command, *arguments: str
     assert f"failed     outputs/sweeps/s/{killed.name}: its worker died" in done.stdout
     # Two cores, and jobs that ask for one each.
     assert {environment["machine"]["threads"] for environment in environments(sweep)} == {1}
-    again = command("train", "-m", *LONG, *arguments)
+    again = command("train", "-m", *LONG, *arguments, timeout=400)
     assert again.returncode == 0, again.stdout + again.stderr
     assert set(pd.read_csv(sweep / "results.csv")["status"]) == {"complete"}
     rows = pd.read_csv(killed / "metrics.csv")
@@ -62,6 +62,51 @@ def test_a_killed_worker_of_submitit_is_told_of_and_the_sweep_goes_on(tmp_path: 
     check_death_and_completion(
         tmp_path, command, "hydra/launcher=submitit_local", "hydra.launcher.array_parallelism=2", "seed=1,2,3"
     )
+
+
+SLURM = {
+    # Runs the script in the background, as a job of one task.
+    "sbatch": """#!/bin/bash
+id=$((RANDOM + 1000))
+cp "$1" "$FAKE_SLURM/$id.sh"
+echo RUNNING > "$FAKE_SLURM/$id.state"
+export SLURM_JOB_ID=$id SLURM_JOB_NUM_NODES=1 SLURM_JOB_NODELIST=localhost SLURM_JOB_NAME=vae
+export SLURM_NTASKS=1 SLURM_PROCID=0 SLURM_LOCALID=0 SLURM_NODEID=0
+(bash "$FAKE_SLURM/$id.sh"; [ $? = 0 ] && state=COMPLETED || state=FAILED; echo $state > "$FAKE_SLURM/$id.state") \\
+    < /dev/null > /dev/null 2>&1 &
+echo "Submitted batch job $id"
+""",
+    "srun": """#!/bin/bash
+while [[ $1 == -* ]]; do
+    case $1 in --output | --error) shift ;; esac
+    shift
+done
+exec "$@"
+""",
+    "sacct": """#!/bin/bash
+echo "JobID|State|NodeList"
+for file in "$FAKE_SLURM"/*.state; do
+    echo "$(basename "$file" .state)|$(cat "$file")|localhost"
+done
+""",
+}
+
+
+@pytest.mark.slow
+def test_jobs_in_slurms_queue(tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SLURM's commands are played by scripts, its jobs are real processes."""
+    (tmp_path / "bin").mkdir()
+    for name, script in SLURM.items():
+        (tmp_path / "bin" / name).write_text(script)
+        (tmp_path / "bin" / name).chmod(0o755)
+    monkeypatch.setenv("FAKE_SLURM", str(tmp_path / "bin"))
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    options = ["hydra/launcher=submitit_slurm", "hydra.launcher.partition=fast", "hydra.launcher.cpus_per_task=1"]
+    check_death_and_completion(tmp_path, command, *options, "seed=1,2")
+    script = next((tmp_path / "bin").glob("*.sh")).read_text()
+    assert "#SBATCH --partition=fast" in script
+    assert "#SBATCH --cpus-per-task=1" in script
+    assert all("SLURM_JOB_ID" in environment["engine"] for environment in environments(tmp_path / "outputs/sweeps/s"))
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import logging
 import signal
+import threading
 from types import FrameType
 from typing import Any
 
@@ -33,9 +34,10 @@ class Interruption(Callback):
         self._in_step = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # Not before: Lightning would put its own in their place.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._handle)
+        # Not before: Lightning would put its own in their place. Only a process's main thread is told of signals.
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, self._handle)
 
     on_test_start = on_train_start
 

@@ -23,7 +23,8 @@ _EXPECTED = (InputError, FloatingPointError, OSError)
 
 def world_size() -> int:
     """How many processes torchrun or SLURM started for this run; 1 without them."""
-    return int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_NTASKS") or 1)
+    # SLURM_NTASKS would be what an allocation has room for, and not what srun has started.
+    return int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_STEP_NUM_TASKS") or 1)
 
 
 def rank() -> int:
