@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -94,9 +93,7 @@ class Failing(VAE):
 def test_a_failing_process_ends_its_job_and_leaves_the_next_alone(command: Command, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(FAILING)
     options = [*ODD, "trainer=ddp_cpu", "sweep.name=s", "model._target_=mine.Failing", "model.latent_dim=3,2"]
-    began = time.monotonic()
-    done = command("train", "-m", *options)
-    assert time.monotonic() - began < 100  # two jobs; nothing waits for a process that is gone
+    done = command("train", "-m", *options)  # and nothing waits for a process that is gone: it would run out of time
     assert done.returncode == 1
     table = pd.read_csv(tmp_path / "outputs/sweeps/s/results.csv").set_index("latent_dim")
     assert table["status"].to_dict() == {2: "complete", 3: "failed"}
