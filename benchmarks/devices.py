@@ -3,9 +3,10 @@
     python benchmarks/devices.py --root DIR                      # two CPU processes
     python benchmarks/devices.py --root DIR --trainer ddp        # all GPUs of the machine against one
 
-DIR holds the MNIST files. Each round runs ``vae-train experiment=article`` once with each number of devices; images per
-second are those of the fastest epoch, as metrics.csv and the log give it. A model this small leaves a device idle and a
-step short, so what is measured is mostly the cost of agreeing on the gradient at every step; larger batches cost less.
+DIR holds the MNIST files. For each batch size ``vae-train experiment=article`` runs once with one device and once with
+several; images per second are those of the fastest epoch, by the line that it prints. A model this small leaves a
+device idle and a step short, so what is measured is mostly the cost of agreeing on the gradient at every step; larger
+batches cost less.
 """
 
 import argparse

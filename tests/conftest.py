@@ -22,6 +22,8 @@ from vae_lightning.mnist import FILES
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Compose = Callable[..., DictConfig]
 
+TRAIN = [sys.executable, "-m", "vae_lightning.train"]
+
 # What shrinks a run on the packaged digits to a second.
 SMALL = ["data=mnist_5k", "trainer=cpu", "trainer.max_epochs=2", "data.val_size=3000", "callbacks.probe.max_iter=50"]
 
@@ -96,8 +98,7 @@ def command(tmp_path: Path) -> Command:
 
 def kill_after(epochs: int, tmp_path: Path, *arguments: str) -> None:
     """Start vae-train and kill it without warning as soon as it has told of so many epochs."""
-    command = [sys.executable, "-m", "vae_lightning.train", *arguments]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([*TRAIN, *arguments], cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
             epochs -= line.startswith("epoch")

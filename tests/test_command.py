@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import SMALL, Command
+from conftest import SMALL, TRAIN, Command
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run in a folder with spaces and unicode, which are no bad input."""
     folder = tmp_path_factory.mktemp("finished")
     options = [*SMALL, "trainer.max_epochs=1", "callbacks.probe.max_iter=20", "hydra.run.dir='a run, ümläut = ok'"]
-    subprocess.run([sys.executable, "-m", "vae_lightning.train", *options], cwd=folder, check=True)
+    subprocess.run([*TRAIN, *options], cwd=folder, check=True)
     (run,) = folder.iterdir()
     assert (run / "metrics.json").exists()
     return run

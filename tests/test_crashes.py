@@ -6,24 +6,20 @@ import resource
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
-import torch
-from conftest import SMALL, Command
+from conftest import SMALL, TRAIN, Command
 from lightning.pytorch import Callback, Trainer
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from test_train import losses, metrics_of
+from test_train import check_same_bits, metrics_of
 
 from vae_lightning import VAE
 from vae_lightning.data import ImageDataModule
 from vae_lightning.interruption import Interrupted, Interruption
 
-TRAIN = [sys.executable, "-m", "vae_lightning.train"]
 EPOCHS = 12
 SHORT = [*SMALL, f"trainer.max_epochs={EPOCHS}", "callbacks.probe.every_n_epochs=3", "callbacks.figures=null"]
 
@@ -45,23 +41,6 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
 def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
     while not path.exists() and process.poll() is None:
         time.sleep(0.0005)
-
-
-def check_same_bits(run: Path, whole: Path) -> None:
-    assert losses(metrics_of(run)) == losses(metrics_of(whole))
-    assert (run / "metrics.csv").read_text() == (whole / "metrics.csv").read_text()
-    for name in ("last", "best"):
-        found, expected = (
-            torch.load(folder / f"checkpoints/{name}.ckpt", weights_only=True) for folder in (run, whole)
-        )
-        for key, weight in expected["state_dict"].items():
-            assert torch.equal(found["state_dict"][key], weight), (name, key)
-        moments = [content["optimizer_states"][0]["state"] for content in (found, expected)]
-        assert all(torch.equal(moments[0][i]["exp_avg"], moments[1][i]["exp_avg"]) for i in moments[1])
-    curves = [EventAccumulator(str(folder / "tensorboard")).Reload() for folder in (run, whole)]
-    for tag in ("train/loss", "val/loss", "probe/val_acc", "test/loss"):
-        points = [[(event.step, event.value) for event in curve.Scalars(tag)] for curve in curves]
-        assert points[0] == points[1], tag
 
 
 @pytest.mark.slow

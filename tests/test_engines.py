@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from conftest import SMALL, Command
+from conftest import SMALL, TRAIN, Command
 
 LONG = [*SMALL, "trainer.max_epochs=60", "callbacks.probe.max_iter=20", "callbacks.figures=null", "sweep.name=s"]
 RAY = [sys.executable, "-m", "ray.scripts.scripts"]
@@ -26,7 +26,7 @@ def environments(sweep: Path) -> list[dict[str, Any]]:
 def sweep_with_a_death(tmp_path: Path, *arguments: str) -> tuple[subprocess.CompletedProcess[str], Path]:
     """Run a sweep and kill without warning the worker of the first of its jobs to have a checkpoint."""
     sweep = tmp_path / "outputs/sweeps/s"
-    command = [sys.executable, "-m", "vae_lightning.train", "-m", *LONG, *arguments]
+    command = [*TRAIN, "-m", *LONG, *arguments]
     with subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:

@@ -2,12 +2,11 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import SMALL
+from conftest import SMALL, TRAIN
 from lightning.pytorch import Trainer
 
 from vae_lightning import VAE, MNIST5kDataModule
@@ -19,7 +18,7 @@ pytestmark = [
 
 
 def run(folder: Path, *options: str) -> dict[str, float]:
-    command = [sys.executable, "-m", "vae_lightning.train", *SMALL, *options, "hydra.run.dir=run"]
+    command = [*TRAIN, *SMALL, *options, "hydra.run.dir=run"]
     subprocess.run(command, cwd=folder, check=True)
     metrics: dict[str, float] = json.loads((folder / "run/metrics.json").read_text())
     return metrics

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import SMALL, Command
+from conftest import SMALL, TRAIN, Command
 from test_train import losses, metrics_of
 
 # 999 for training, 3,001 for validation, 1,000 for test: neither 2 nor 3 divides all.
@@ -17,7 +17,7 @@ ODD = [*SMALL, "data.val_size=3001", "data.batch_size=50", "callbacks.probe.ever
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("alone")
-    command = [sys.executable, "-m", "vae_lightning.train", *ODD, "hydra.run.dir=run"]
+    command = [*TRAIN, *ODD, "hydra.run.dir=run"]
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
     return folder / "run"
 
@@ -121,7 +121,7 @@ def test_a_failing_process_ends_its_job_and_leaves_the_next_alone(command: Comma
 def test_devices_that_do_not_fit_are_refused(
     options: list[str], environment: dict[str, str], line: str, tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-m", "vae_lightning.train", "data=mnist_5k", "trainer=ddp_cpu", *options]
+    command = [*TRAIN, "data=mnist_5k", "trainer=ddp_cpu", *options]
     done = subprocess.run(
         command, cwd=tmp_path, capture_output=True, text=True, env=dict(os.environ) | environment, timeout=60
     )

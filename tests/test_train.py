@@ -27,6 +27,23 @@ def losses(metrics: dict[str, float]) -> dict[str, float]:
     return {name: value for name, value in metrics.items() if not name.endswith("seconds")}
 
 
+def check_same_bits(run: Path, whole: Path) -> None:
+    assert losses(metrics_of(run)) == losses(metrics_of(whole))
+    assert (run / "metrics.csv").read_text() == (whole / "metrics.csv").read_text()
+    for name in ("last", "best"):
+        found, expected = (
+            torch.load(folder / f"checkpoints/{name}.ckpt", weights_only=True) for folder in (run, whole)
+        )
+        for key, weight in expected["state_dict"].items():
+            assert torch.equal(found["state_dict"][key], weight), (name, key)
+        moments = [content["optimizer_states"][0]["state"] for content in (found, expected)]
+        assert all(torch.equal(moments[0][i]["exp_avg"], moments[1][i]["exp_avg"]) for i in moments[1])
+    curves = [EventAccumulator(str(folder / "tensorboard")).Reload() for folder in (run, whole)]
+    for tag in ("train/loss", "val/loss", "probe/val_acc", "test/loss"):
+        points = [[(event.step, event.value) for event in curve.Scalars(tag)] for curve in curves]
+        assert points[0] == points[1], tag
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two epochs, made in this process."""
@@ -247,17 +264,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bits(command: Command, tmp_
     assert "cut was cut off: it goes on after epoch" in done.stdout
     assert "epoch 1/5" not in done.stdout
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    assert losses(metrics_of(cut)) == losses(metrics_of(whole))
-    assert (cut / "metrics.csv").read_text() == (whole / "metrics.csv").read_text()
-    for name in ("last", "best"):
-        weights = [
-            torch.load(run / f"checkpoints/{name}.ckpt", weights_only=True)["state_dict"] for run in (cut, whole)
-        ]
-        assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[1])
-    curves = [EventAccumulator(str(run / "tensorboard")).Reload() for run in (cut, whole)]
-    for tag in ("train/loss", "val/loss", "probe/val_acc", "test/loss"):
-        points = [[(event.step, event.value) for event in curve.Scalars(tag)] for curve in curves]
-        assert points[0] == points[1], tag
+    check_same_bits(cut, whole)
 
 
 def test_a_checkpoint_that_cannot_be_read_is_told_of_and_the_run_started_over(

@@ -239,13 +239,13 @@ class Stack(LightningModule):
 
     def _log_means(self, stage: str, elbo: ELBO) -> None:
         """Log the terms' exact means over the epoch, of the k-th model as ``k/stage/term``."""
-        precision = torch.float32 if self.device.type == "mps" else torch.float64  # Apple's GPUs have no double
+        count = elbo.loss.shape[1]
         means = {
-            f"{k}/{stage}/{name}": mean
-            for name, term in elbo._asdict().items()
-            for k, mean in enumerate(term.mean(1, dtype=precision))
+            f"{k}/{stage}/{name}": total / count
+            for name, totals in elbo.sums().items()
+            for k, total in enumerate(totals)
         }
-        self.log_dict(means, on_step=False, on_epoch=True, batch_size=elbo.loss.shape[1])
+        self.log_dict(means, on_step=False, on_epoch=True, batch_size=count)
 
 
 class StackData(LightningDataModule):

@@ -31,6 +31,7 @@ __all__ = [
     "complete_jobs",
     "composed_job",
     "fingerprint",
+    "fingerprints",
     "job_name",
     "lost_job",
     "run_job",
@@ -104,14 +105,19 @@ def fingerprint(sources: Iterable[Any], overrides: Sequence[str]) -> str:
         sources: Hydra's ``runtime.config_sources``, each with a ``schema`` and a ``path``.
         overrides: the job's, as ``key=value``.
     """
-    digest = hashlib.sha256(repr(sorted(overrides)).encode())
+    return fingerprints(sources, [overrides])[0]
+
+
+def fingerprints(sources: Iterable[Any], jobs: Iterable[Sequence[str]]) -> list[str]:
+    """The :func:`fingerprint` of each of several jobs; the files are read once."""
+    files = []
     for source in sources:
         if source.schema == "file":
             for file in sorted(Path(source.path).rglob("*.yaml")):
                 content = file.read_text()
                 named = [os.environ.get(name) for name in re.findall(r"oc\.env:(\w+)", content)]
-                digest.update(repr((str(file.relative_to(source.path)), content, named)).encode())
-    return digest.hexdigest()
+                files.append(repr((str(file.relative_to(source.path)), content, named)))
+    return [hashlib.sha256("".join([repr(sorted(overrides)), *files]).encode()).hexdigest() for overrides in jobs]
 
 
 def complete_jobs(sweep: Path) -> set[str]:
@@ -166,8 +172,9 @@ def run_job(cfg: DictConfig, train: Callable[[DictConfig], Mapping[str, float]])
         log.warning("%s is not run: sweep.on_failure=stop, and a job has failed", job.name)
         return None
     complete = (job / METRICS).exists()
+    description = _description(cfg)
     if not (job / CONFIG).exists():
-        _describe(cfg)
+        write_json(job / JOB, description)
     try:
         metrics = train(cfg)
     except Exception as error:
@@ -176,7 +183,7 @@ def run_job(cfg: DictConfig, train: Callable[[DictConfig], Mapping[str, float]])
         log.exception("the job failed")
         _record_failure(cfg, f"{type(error).__name__}: {error}")
         metrics = {}
-    _describe(cfg)
+    write_json(job / JOB, description)
     if not (complete and metrics):  # one that was complete already changes nothing
         write_report(job.parent)
     return metrics.get(cfg.sweep.objective)
@@ -192,23 +199,23 @@ def lost_job(loader: ConfigLoader, sweep: DictConfig, overrides: Sequence[str], 
         error: what the engine says.
     """
     with composed_job(loader, sweep, overrides) as cfg:
-        if not (Path(cfg.run_dir) / METRICS).exists():
+        job = Path(cfg.run_dir)
+        if not (job / METRICS).exists():
             why = next(iter(str(error).splitlines()), "")
-            _describe(cfg)
+            write_json(job / JOB, _description(cfg))
             _record_failure(cfg, f"its worker died ({type(error).__name__}: {why}); run the sweep again to go on")
-        log.error("%s: its worker died", Path(cfg.run_dir).name)
+        log.error("%s: its worker died", job.name)
     return JobReturn(overrides=overrides, status=JobStatus.COMPLETED)
 
 
-def _describe(cfg: DictConfig) -> None:
-    """Write what of the sweep a job's folder is to tell."""
+def _description(cfg: DictConfig) -> dict[str, Any]:
+    """What of the sweep a job's folder is to tell."""
     hydra = HydraConfig.get()
-    description = {
+    return {
         "axes": axis_values(cfg.sweep.axes, cfg),
         "objective": cfg.sweep.objective,
         "fingerprint": fingerprint(hydra.runtime.config_sources, hydra.overrides.task),
     }
-    write_json(Path(cfg.run_dir) / JOB, description)
 
 
 def _record_failure(cfg: DictConfig, why: str) -> None:

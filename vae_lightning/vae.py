@@ -36,6 +36,11 @@ class ELBO(NamedTuple):
     recon: Tensor
     kl: Tensor
 
+    def sums(self) -> dict[str, Tensor]:
+        """Each term's sum over the last dimension, added up in double precision."""
+        precision = torch.float32 if self.loss.device.type == "mps" else torch.float64  # Apple's GPUs have no double
+        return {name: term.sum(-1, dtype=precision) for name, term in self._asdict().items()}
+
 
 class VAE(LightningModule):
     """A variational autoencoder with a Gaussian posterior and Bernoulli pixels.
@@ -257,10 +262,9 @@ class VAE(LightningModule):
         return NormalStream(generator(self.seed, name, *indices), self.latent_dim, self.device, dtype)
 
     def _log_means(self, stage: str, elbo: ELBO) -> None:
-        """Log the terms' exact means over the epoch: weighted by batch size, and added up in double precision."""
-        precision = torch.float32 if self.device.type == "mps" else torch.float64  # Apple's GPUs have no double
+        """Log the terms' exact means over the epoch, weighted by batch size."""
         count = len(elbo.loss)  # a process's share of a small batch may be none
-        means = {f"{stage}/{name}": term.sum(dtype=precision) / max(1, count) for name, term in elbo._asdict().items()}
+        means = {f"{stage}/{name}": total / max(1, count) for name, total in elbo.sums().items()}
         # Lightning divides the sum of the processes' counts by their number in whole numbers; so it comes out even.
         weight = count * self.trainer.world_size
         self.log_dict(means, on_step=False, on_epoch=True, batch_size=weight, sync_dist=True)

@@ -30,15 +30,15 @@ class GridSweeper(BasicSweeper):
         from vae_lightning.checks import check_config
         from vae_lightning.command import remove_empty, resolved
         from vae_lightning.run_directory import check_same
-        from vae_lightning.sweep import complete_jobs, composed_job, fingerprint
+        from vae_lightning.sweep import complete_jobs, composed_job, fingerprints
 
         assert self.config is not None
         assert self.hydra_context is not None
         (jobs,) = super().split_arguments(overrides, None)
         sweep = Path(self.config.hydra.sweep.dir)
         complete = complete_jobs(sweep)
-        sources = self.config.hydra.runtime.config_sources
-        remaining = [job for job in jobs if "restart=true" in job or fingerprint(sources, job) not in complete]
+        known = zip(jobs, fingerprints(self.config.hydra.runtime.config_sources, jobs), strict=True)
+        remaining = [job for job, found in known if "restart=true" in job or found not in complete]
         if len(remaining) < len(jobs):
             log.info("%d of %d jobs are complete", len(jobs) - len(remaining), len(jobs))
         try:
