@@ -39,13 +39,13 @@ from vae_lightning.mnist import FILES, MNISTDataModule
 
 
 class ArticleVAE(nn.Module):
-    """The reference architecture: 784-128-(20, 20)-128-784."""
+    """The reference architecture: 784-128-(latent_dim, latent_dim)-128-784."""
 
-    def __init__(self) -> None:
+    def __init__(self, latent_dim: int = 20) -> None:
         super().__init__()
         self.hidden = nn.Linear(784, 128)
-        self.mu, self.logvar = nn.Linear(128, 20), nn.Linear(128, 20)
-        self.decoder = nn.Sequential(nn.Linear(20, 128), nn.ReLU(), nn.Linear(128, 784))
+        self.mu, self.logvar = nn.Linear(128, latent_dim), nn.Linear(128, latent_dim)
+        self.decoder = nn.Sequential(nn.Linear(latent_dim, 128), nn.ReLU(), nn.Linear(128, 784))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         h = F.relu(self.hidden(x))
@@ -77,10 +77,10 @@ def article(folder: Path) -> Callable[[], None]:
     return lambda: train_epoch(vae, optimizer, (images for images, _ in loader), item=True)
 
 
-def plain(images: Tensor) -> Callable[[], None]:
-    vae = ArticleVAE()
+def plain(images: Tensor, latent_dim: int = 20) -> tuple[ArticleVAE, Callable[[], None]]:
+    vae = ArticleVAE(latent_dim)
     optimizer = torch.optim.Adam(vae.parameters(), lr=1e-3, fused=True)
-    return lambda: train_epoch(
+    return vae, lambda: train_epoch(
         vae, optimizer, (images[rows] for rows in torch.randperm(len(images)).split(64)), item=False
     )
 
@@ -106,7 +106,7 @@ class Beside(Callback):
         data.setup()
         assert data.train is not None
         images = data.train[torch.arange(len(data.train))][0].flatten(1)
-        self.article, self.plain = article(Path(self.scratch.name)), plain(images)
+        self.article, (_, self.plain) = article(Path(self.scratch.name)), plain(images)
         self.times: dict[str, list[float]] = {"a": [], "b": [], "c": []}
         self.own = time.perf_counter() - began
 

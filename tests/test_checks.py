@@ -1,14 +1,18 @@
 import inspect
 import math
+import pkgutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from conftest import Compose
+from omegaconf import OmegaConf
 
 import vae_lightning
-from vae_lightning import mnist
+from vae_lightning import EMNISTDataModule, mnist
 from vae_lightning.checks import (
+    EVALUATION,
     RULES,
     TRAINING_IMAGES,
     InputError,
@@ -24,6 +28,7 @@ from vae_lightning.checks import (
 )
 from vae_lightning.command import CONF
 from vae_lightning.data import LabelledImages
+from vae_lightning.mnist import PublishedDataModule
 
 
 @pytest.mark.parametrize(
@@ -56,23 +61,39 @@ def test_an_error_names_key_value_and_what_is_allowed_in_one_line() -> None:
 
 @pytest.mark.parametrize("target", RULES)
 def test_every_argument_of_a_constructor_has_a_rule_and_a_default_that_passes(target: str) -> None:
-    cls = getattr(vae_lightning, target.rpartition(".")[2])
-    parameters = dict(inspect.signature(cls).parameters)
+    parameters = dict(inspect.signature(pkgutil.resolve_name(target)).parameters)
+    if target.startswith("vae_lightning.networks."):  # which the VAE gives these
+        del parameters["image_shape"], parameters["latent_dim"]
     if parameters.pop("options", None):
         parameters |= inspect.signature(vae_lightning.ImageDataModule).parameters
     assert set(parameters) == set(RULES[target])
-    check({name: parameter.default for name, parameter in parameters.items()}, RULES[target])
+    defaults = {name: parameter.default for name, parameter in parameters.items()}
+    assert [name for name, default in defaults.items() if default is inspect.Parameter.empty] in ([], ["path"])
+    check({name: default for name, default in defaults.items() if name != "path"}, RULES[target])
 
 
 @pytest.mark.parametrize("path", sorted(CONF.rglob("*.yaml")), ids=lambda path: str(path.relative_to(CONF)))
-def test_a_configuration_says_what_it_is_and_lists_every_argument(path: Path) -> None:
+def test_a_configuration_says_what_it_is_and_lists_every_argument(path: Path, composed: Compose) -> None:
     content = path.read_text()
     assert content.startswith("#")
-    for node in (loaded := yaml.safe_load(content), *loaded.values()):
+    loaded = yaml.safe_load(content)
+    if path.parent.name == "data":  # they may build on one another
+        loaded = OmegaConf.to_container(composed(f"data={path.stem}").data)
+    for node in (loaded, *loaded.values()):
         if isinstance(node, dict) and node.get("_target_") in RULES:
             assert set(node) - {"_target_"} == set(RULES[node["_target_"]])
 
 
+def test_every_key_of_an_evaluation_has_a_rule_and_a_default_that_passes() -> None:
+    content = yaml.safe_load((CONF / "evaluate.yaml").read_text())
+    assert set(content) - {"defaults", "hydra", "run", "run_dir", "data"} == set(EVALUATION)
+    check(content, EVALUATION)
+
+
 def test_the_numbers_of_training_images_are_those_of_the_sets(digits: tuple[LabelledImages, LabelledImages]) -> None:
-    assert len(digits[0].labels) == TRAINING_IMAGES["vae_lightning.MNIST5kDataModule"]
-    assert mnist.FILES["train-labels-idx1-ubyte"][0] == (TRAINING_IMAGES["vae_lightning.MNISTDataModule"],)
+    expected: dict[tuple[str, str | None], int] = {("MNIST5kDataModule", None): len(digits[0].labels)}
+    for published in PublishedDataModule.__subclasses__():
+        for split in mnist.EMNIST_IMAGES if published is EMNISTDataModule else [None]:
+            data = published() if split is None else EMNISTDataModule(split=split)
+            expected[published.__name__, split] = next(iter(data.files.values()))[0]
+    assert {(f"vae_lightning.{name}", split): size for (name, split), size in expected.items()} == TRAINING_IMAGES

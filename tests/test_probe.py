@@ -45,6 +45,22 @@ def test_standardising_uses_the_training_statistics_alone(parts: list[Features])
     assert result.test_acc == expected.score(scaler.transform(shifted.mu), shifted.labels)
 
 
+def test_standardising_leaves_a_dimension_that_does_not_vary_alone(parts: list[Features]) -> None:
+    train, _, test = parts
+    wider, wider_test = (Features(np.pad(part.mu, ((0, 0), (0, 1))), part.labels) for part in (train, test))
+    wider_test.mu[:, -1] = 1e-3
+    for standardize in (False, True):
+        expected = linear_probe(train, test=test, standardize=standardize)
+        assert linear_probe(wider, test=wider_test, standardize=standardize) == expected
+
+
+def test_features_that_are_not_finite_are_refused(parts: list[Features]) -> None:
+    broken = Features(np.where(parts[0].mu > 31, np.nan, parts[0].mu), parts[0].labels)
+    for train, val, test in ([broken, *parts[1:]], [parts[0], broken, parts[2]], [*parts[:2], broken]):
+        with pytest.raises(ValueError, match="not finite"):
+            linear_probe(train, val, test)
+
+
 def test_validation_chooses_among_several_strengths() -> None:
     mu, labels = make_classification(1000, 40, n_informative=3, n_redundant=0, flip_y=0.2, random_state=0)
     # So few to fit to that the weakest penalty is not the best.
@@ -95,7 +111,7 @@ class Watchful(nn.Module):
 def test_encoding_is_in_eval_mode_without_gradients_and_leaves_the_model_as_it_was(images: Tensor) -> None:
     vae = VAE()
     watch = Watchful()
-    vae.encoder.insert(0, watch)
+    vae.encoder = torch.nn.Sequential(watch, vae.encoder)
     vae.train()
     vae.decoder.eval()  # a part in another mode than the whole stays so
     modes = [module.training for module in vae.modules()]

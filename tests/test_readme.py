@@ -1,10 +1,12 @@
 """What the README shows."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
-from conftest import Compose
+import torch
+from conftest import SMALL, Command, Compose
 
 SOURCE = Path(__file__).parents[1]
 README = (SOURCE / "README.md").read_text()
@@ -24,9 +26,22 @@ def test_the_commands_compose(composed: Compose) -> None:
     assert len(commands) >= 4
     for command in commands:
         if "--config-dir" in command:
-            continue  # test_train.py has one of its own
+            continue  # it is run below
         overrides = command.removeprefix("-m ").split()
         composed(*(re.sub(r",[^\]]*$", "", override) if "-m" in command else override for override in overrides))
+
+
+def test_ones_own_network_is_a_choice_like_any_other(command: Command, tmp_path: Path) -> None:
+    for path, content in re.findall(r"```(?:python|yaml)\n# (my_\S+)\n(.*?)```", README, re.DOTALL):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(content)
+    commands = re.findall(r"^vae-train ([^#\n]*(?:my_conf|my_module)[^#\n]*)", README, re.MULTILINE)
+    assert len(commands) == 2
+    for number, given in enumerate(commands):
+        done = command("train", *shlex.split(given), *SMALL, "debug=fast", f"hydra.run.dir=run{number}")
+        assert done.returncode == 0, done.stderr
+        content = torch.load(tmp_path / f"run{number}/checkpoints/last.ckpt", weights_only=True)
+        assert content["hyper_parameters"]["encoder"]["_target_"] == "my_module.Encoder"
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "benchmarks/README.md"])

@@ -7,10 +7,11 @@ import pytest
 import torch
 from conftest import FewDigits
 from lightning.pytorch import Trainer
-from torch import Tensor
+from torch import Tensor, nn
 
 from vae_lightning import VAE, InputError
 from vae_lightning.stack import Stack, StackData
+from vae_lightning.streams import seeded
 
 ADAM = {"_target_": "torch.optim.Adam", "fused": True}
 
@@ -49,7 +50,7 @@ def fitted(module: Any, data: Any, epochs: int = 1, precision: Any = "64-true") 
     return {name: float(value) for name, value in (found | trainer.callback_metrics).items()}
 
 
-@pytest.mark.parametrize(("precision", "tolerance"), [("64-true", 1e-10), ("32-true", 1e-5)])
+@pytest.mark.parametrize(("precision", "tolerance"), [("64-true", 1e-10), ("32-true", 1e-5), ("bf16-mixed", 3e-3)])
 @pytest.mark.parametrize("same_order", [True, False])
 def test_each_model_of_a_stack_is_trained_as_if_alone(
     precision: str, tolerance: float, same_order: bool, data: Callable[..., FewDigits]
@@ -67,6 +68,118 @@ def test_each_model_of_a_stack_is_trained_as_if_alone(
             torch.testing.assert_close(weight.double(), expected.double(), rtol=0, atol=tolerance * 10)
 
 
+class Convolutional(VAE):
+    """Networks of one's own, made of standard layers."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        with seeded(self.seed, "initialisation"):
+            self.encoder = nn.Sequential(
+                nn.Conv2d(1, 4, 5, stride=4),
+                nn.GroupNorm(2, 4),
+                nn.ReLU(),
+                nn.Flatten(),
+                nn.Linear(144, 2 * self.latent_dim),
+            )
+            self.decoder = nn.Sequential(
+                nn.Linear(self.latent_dim, 784), nn.Unflatten(-1, (16, 7, 7)), nn.ConvTranspose2d(16, 1, 4, stride=4)
+            )
+
+
+class Flat(nn.Sequential):
+    """Linear layers and a forward of its own, which takes one batch dimension."""
+
+    def __init__(self, image_shape: tuple[int, ...], latent_dim: int) -> None:
+        super().__init__(nn.Linear(784, 8), nn.Tanh(), nn.Linear(8, 2 * latent_dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = super().forward(x.flatten(1))
+        return y
+
+
+NETWORKS: dict[str, dict[str, Any]] = {
+    "conv": {
+        "encoder": {"_target_": "vae_lightning.networks.ConvEncoder", "channels": [2, 3]},
+        "decoder": {"_target_": "vae_lightning.networks.ConvDecoder", "channels": [3, 2]},
+    },
+    "residual": {
+        "encoder": {"_target_": "vae_lightning.networks.ResidualEncoder", "channels": [2, 3]},
+        "decoder": {"_target_": "vae_lightning.networks.ResidualDecoder", "channels": [3, 2]},
+    },
+    "own": {"encoder": {"_target_": f"{__name__}.Flat"}},
+}
+
+
+@pytest.mark.parametrize("networks", ["subclass", *NETWORKS])
+def test_other_networks_are_trained_as_if_alone(networks: str, data: Callable[..., FewDigits]) -> None:
+    def models() -> list[VAE]:
+        kind = Convolutional if networks == "subclass" else VAE
+        return [kind(latent_dim=size, seed=size, **NETWORKS.get(networks, {})) for size in (3, 7)]
+
+    together = fitted(Stack(models()), StackData(data(), [3, 7]))
+    for k, model in enumerate(models()):
+        alone = fitted(model, data(seed=model.seed))
+        for name in ("train/loss", "val/kl", "test/loss"):
+            assert together[f"{k}/{name}"] == pytest.approx(alone[name], rel=1e-10), (k, name)
+
+
+class Noisy(VAE):
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.encoder = nn.Sequential(nn.Dropout(), self.encoder)
+
+
+class Normalised(VAE):
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.encoder = nn.Sequential(nn.BatchNorm2d(1), self.encoder)
+
+
+class Scaled(VAE):
+    """One whose padding would not be nothing: its posteriors depend on how many dimensions there are."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.encoder = nn.Sequential(self.encoder, nn.LayerNorm(2 * self.latent_dim, elementwise_affine=False))
+
+
+def test_models_that_cannot_be_stacked_are_refused() -> None:
+    Stack([Scaled(latent_dim=2, seed=seed) for seed in (0, 1)])
+    with pytest.raises(InputError, match="Scaled: cannot be stacked with another latent_dim"):
+        Stack([Scaled(latent_dim=2), Scaled(latent_dim=5)])
+    with pytest.raises(InputError, match="BatchNorm2d: a stack's models must have no state but their weights"):
+        Stack([Normalised()])
+    with pytest.raises(InputError, match=r"Noisy: torch\.func cannot stack it: .*random"):
+        Stack([Noisy()])
+    with pytest.raises(InputError, match=r"optimizer\._target_=torch\.optim\.Adafactor: must be of torch\.optim's"):
+        Stack([VAE(optimizer={"_target_": "torch.optim.Adafactor"})])
+
+
+@pytest.mark.parametrize("target", ["torch.optim.Adam", "torch.optim.RMSprop", "torch.optim.NAdam"])
+def test_checkpoints_of_models_make_that_of_their_stack_and_back(target: str, data: Callable[..., FewDigits]) -> None:
+    """Every number of an optimiser's state is somewhere else in the stack, and comes back to where it was."""
+    models = [VAE(n, widths=(8,), optimizer={"_target_": target, "lr": lr}) for lr in (1e-3, 2e-3) for n in (2, 5)]
+    alone = []
+    for model in models:
+        trainer = Trainer(
+            max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, limit_val_batches=0
+        )
+        trainer.fit(model, datamodule=data())
+        alone.append(
+            {"epoch": 0, "state_dict": model.state_dict(), "optimizer_states": [trainer.optimizers[0].state_dict()]}
+        )
+    stack = Stack(models)
+    joint = stack.joint_checkpoint(alone)
+    optimizer = stack.configure_optimizers()
+    optimizer.load_state_dict(joint["optimizer_states"][0])
+    stack.unstack()
+    for k, expected in enumerate(alone):
+        own = stack.own_checkpoint({**joint, "optimizer_states": [optimizer.state_dict()]}, k)
+        torch.testing.assert_close(own["optimizer_states"], expected["optimizer_states"], rtol=0, atol=0)
+        torch.testing.assert_close(own["state_dict"], expected["state_dict"], rtol=0, atol=0)
+        assert own["hyper_parameters"] == dict(models[k].hparams)
+
+
 def test_padding_stays_exactly_zero(data: Callable[..., FewDigits]) -> None:
     stack = Stack([vae(2, weight_decay=0.1), vae(20)])
     fitted(stack, StackData(data(), [0, 0]), epochs=3, precision="32-true")
@@ -82,16 +195,17 @@ def test_padding_stays_exactly_zero(data: Callable[..., FewDigits]) -> None:
 
 
 def test_a_model_that_diverges_does_not_change_the_others_by_a_bit(data: Callable[..., FewDigits]) -> None:
-    healthy, sick = Stack([vae(5), vae(5, seed=1)]), Stack([vae(5), vae(5, seed=1, lr=1e30), vae(5, seed=1)])
-    expected = fitted(healthy, StackData(data(), [0, 0]), epochs=2, precision="32-true")
-    found = fitted(sick, StackData(data(), [0, 0, 0]), epochs=2, precision="32-true")
+    healthy, sick = (Stack([vae(5), vae(5, lr=lr), vae(5, seed=1)]) for lr in (2e-3, 1e30))
+    expected, found = (
+        fitted(stack, StackData(data(), [0, 0, 0]), epochs=2, precision="32-true") for stack in (healthy, sick)
+    )
     assert list(sick.failures) == [1]
     assert "in epoch 1" in sick.failures[1]
     assert found["0/test/loss"] == expected["0/test/loss"]
-    assert found["2/test/loss"] == expected["1/test/loss"]
+    assert found["2/test/loss"] == expected["2/test/loss"]
     for name, weight in healthy.model.named_parameters():
         assert torch.equal(sick.model.get_parameter(name)[0], weight[0])
-        assert torch.equal(sick.model.get_parameter(name)[2], weight[1])
+        assert torch.equal(sick.model.get_parameter(name)[2], weight[2])
 
 
 def test_stacking_and_unstacking_changes_nothing(images: Tensor) -> None:
@@ -117,5 +231,7 @@ def test_the_elbo_of_a_stack_is_that_of_its_models(images: Tensor) -> None:
 def test_models_of_another_architecture_are_refused() -> None:
     with pytest.raises(InputError, match=r"widths=\[64\]: must be \[32\] for all models of a stack"):
         Stack([vae(), VAE(widths=(64,))])
+    with pytest.raises(InputError, match=r"encoder=.*: must be None for all models of a stack"):
+        Stack([VAE(), VAE(**NETWORKS["own"])])
     with pytest.raises(InputError, match="vaes: must be one or more"):
         Stack([])

@@ -1,8 +1,10 @@
 import csv
 import json
+import math
 import pickle
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from vae_lightning import VAE, InputError
 from vae_lightning.command import CONF, resolved
+from vae_lightning.data import ImageDataModule
 from vae_lightning.evaluate import evaluate
 from vae_lightning.run_directory import CONFIG
 from vae_lightning.train import train
@@ -125,17 +128,133 @@ def test_the_environment_tells_what_a_number_may_depend_on(finished: Path) -> No
     assert environment["command"]
 
 
+def evaluated(run: Path, *overrides: str) -> dict[str, Any]:
+    """What vae-eval finds, by ten samples and one probe if nothing else is said."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        given = [f"run='{run}'", "trainer=cpu", "samples=10", "probe_C=null", *overrides]
+        return evaluate(compose("evaluate", given))
+
+
 def test_evaluating_a_run_gives_its_stored_numbers_to_the_last_digit(
     finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("evaluate", [f"run='{finished}'", "trainer=cpu"])
     stored = metrics_of(finished)
-    found = evaluate(cfg)
-    assert {"test/loss", "test/recon", "test/kl", "probe/test_acc", "probe/val_acc", "probe/train_acc"} == set(found)
-    assert found == {name: stored[name] for name in found}
-    assert json.loads((finished / "evaluation.json").read_text()) == {"checkpoint": "last", **found}
-    assert str(stored["test/loss"]) in capsys.readouterr().out
+    found = evaluated(finished)
+    for name in ("test/loss", "test/recon", "test/kl", "probe/test_acc", "probe/val_acc", "probe/train_acc"):
+        assert found[name] == stored[name]
+    content = json.loads((finished / "evaluation.json").read_text())
+    protocol = content.pop("protocol")
+    assert content == found
+    expected = {
+        "checkpoint": "last",
+        "split": "test",
+        "images": 1000,
+        "all_images": True,
+        "samples": 10,
+        "seed": 0,
+        "chunk_size": 1000,
+    }
+    assert protocol.items() >= expected.items()
+    assert protocol["binarisation"] == "none"
+    assert (protocol["units"], protocol["precision"], protocol["device"]) == ("nats per image", "float32", "cpu")
+    assert "cross-entropy" in protocol["likelihood"]
+    shown = capsys.readouterr().out
+    assert str(stored["test/loss"]) in shown
+    assert f"{found['test/log_likelihood']:.3f}" in shown
+
+
+def test_an_evaluations_numbers_fit_together(finished: Path) -> None:
+    found = evaluated(finished)
+    assert found["test/elbo"] < found["test/log_likelihood"] < 0
+    # The same bound by one sample an image and by ten.
+    assert found["test/elbo"] == pytest.approx(-found["test/loss"], rel=0.005)
+    assert 0 < found["test/log_likelihood_standard_error"] < 5
+    assert found["test/log_likelihood_bias"] < 0
+    assert 1 <= found["test/effective_samples"] <= 10
+    dimensions = found["test/kl_per_dimension"]
+    assert len(dimensions) == 20
+    assert sum(dimensions) == pytest.approx(found["test/kl"], rel=1e-5)
+    assert found["test/mutual_information"] + found["test/marginal_kl"] == pytest.approx(sum(dimensions))
+    assert 0 < found["test/mutual_information"] <= math.log(1000)
+    assert 0 <= found["test/active_units"] <= 20
+
+
+def test_an_evaluations_seed_and_chunks_and_what_is_left_out(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = "images=50"
+    found, chunks, other = (
+        evaluated(finished, few, *options) for options in ([], ["chunk_size=7"], ["seed=1", "chunk_size=7"])
+    )
+    assert evaluated(finished, few) == found
+    assert "test, the first 50 images" in capsys.readouterr().out
+    assert chunks["test/log_likelihood"] == pytest.approx(found["test/log_likelihood"], rel=1e-6)
+    for name in ("test/log_likelihood", "test/mutual_information"):
+        assert other[name] != pytest.approx(found[name], rel=1e-6)
+    assert other["test/loss"] == found["test/loss"]
+    without = evaluated(finished, few, "samples=null")
+    assert without == {name: value for name, value in found.items() if name in without}
+    left_out = {"log_likelihood", "log_likelihood_standard_error", "log_likelihood_bias", "effective_samples", "elbo"}
+    assert {name.removeprefix("test/") for name in set(found) - set(without)} == left_out
+    assert evaluated(finished, few, "samples=1")["test/log_likelihood_bias"] is None
+    with pytest.raises(InputError, match="images=1001: must be at most 1000, for split=test has no more"):
+        evaluated(finished, "images=1001")
+
+
+def test_other_splits_are_evaluated_without_a_look_at_the_test_images(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: ImageDataModule) -> None:
+        raise AssertionError("the test images are looked at")
+
+    monkeypatch.setattr(ImageDataModule, "test_dataloader", refuse)
+    stored = metrics_of(finished)
+    val, train_ = (evaluated(finished, f"split={split}", "probe_C=[0.1,1]") for split in ("val", "train"))
+    for name in ("val/loss", "val/recon", "val/kl"):
+        assert val[name] == stored[name]
+    for split, found in (("val", val), ("train", train_)):
+        assert {name.partition("/")[0] for name in found} == {split, "chosen_probe"}
+        assert {"chosen_probe/C", "chosen_probe/train_acc", "chosen_probe/val_acc"} <= set(found)
+        assert "chosen_probe/test_acc" not in found
+        assert found[f"{split}/elbo"] == pytest.approx(-found[f"{split}/loss"], rel=0.005)
+    # 3,000 and 1,000 images of one distribution.
+    assert train_["train/loss"] == pytest.approx(val["val/loss"], rel=0.03)
+    assert json.loads((finished / "evaluation.json").read_text())["protocol"]["images"] == 1000
+
+
+def test_validation_chooses_the_probes_c(finished: Path) -> None:
+    strengths = [0.0001, 0.01, 1.0]
+    alone = {C: evaluated(finished, "samples=0", f"probe_C={C}") for C in strengths}
+    found = evaluated(finished, "samples=0", f"probe_C={strengths}")
+    scores = [alone[C]["chosen_probe/val_acc"] for C in strengths]
+    assert len(set(scores)) > 1
+    assert found["chosen_probe/C"] == strengths[scores.index(max(scores))]
+    assert found["chosen_probe/test_acc"] == pytest.approx(
+        alone[found["chosen_probe/C"]]["chosen_probe/test_acc"], abs=0.01
+    )
+    # The run's own has C=1 and the same images.
+    assert alone[1.0]["chosen_probe/test_acc"] == alone[1.0]["probe/test_acc"]
+
+
+def test_without_validation_the_probe_is_the_runs_own_and_this_is_said(
+    composed: Compose, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    train(composed(*SMALL, "trainer.max_epochs=1", "data.val_size=0", "callbacks.figures=null"))
+    found = evaluated(tmp_path / "run", "samples=0", "probe_C=[0.1,1]")
+    assert "chosen_probe/C" not in found
+    assert found["probe/test_acc"] == metrics_of(tmp_path / "run")["probe/test_acc"]
+    (said,) = (message for message in caplog.messages if "probe_C" in message)
+    assert "no validation images" in said
+    assert "C=1.0, is the only one" in said
+    with pytest.raises(InputError, match="split=val: must be test or train"):
+        evaluated(tmp_path / "run", "split=val")
+
+
+def test_log_p_is_refused_in_half_precision(finished: Path) -> None:
+    with pytest.raises(InputError, match=r"trainer\.precision=bf16-true: must be another for log p"):
+        evaluated(finished, "trainer.precision=bf16-true")
+    assert "test/kl_per_dimension" in evaluated(finished, "trainer.precision=bf16-true", "samples=0")
 
 
 def test_a_damaged_checkpoint_is_refused_by_name(finished: Path, tmp_path: Path) -> None:
@@ -296,9 +415,14 @@ def test_train_and_evaluate_as_commands(command: Command, tmp_path: Path) -> Non
     ):
         assert shown in done.stdout
     assert done.stderr == ""  # no warning that a user can do nothing about
-    again = command("evaluate", f"run={relative}", "checkpoint=best")
+    again = command("evaluate", f"run={relative}", "checkpoint=best", "samples=20")
     assert again.returncode == 0, again.stderr
-    assert json.loads((run / "evaluation.json").read_text())["checkpoint"] == "best"
+    assert again.stderr == ""
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    assert evaluation["protocol"]["checkpoint"] == "best"
+    for shown in (f"{evaluation['test/log_likelihood']:.3f}", "K=20, grey values", "of 2\n", "probe by validation"):
+        assert shown in again.stdout
+    assert f"C={evaluation['chosen_probe/C']:g}" in again.stdout
 
 
 def test_a_multirun_is_a_sweep(command: Command, tmp_path: Path) -> None:

@@ -6,15 +6,26 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from vae_lightning.checks import InputError
     from vae_lightning.data import ImageDataModule, LabelledImages
-    from vae_lightning.mnist import MNIST5kDataModule, MNISTDataModule
+    from vae_lightning.files import FilesDataModule
+    from vae_lightning.mnist import (
+        EMNISTDataModule,
+        FashionMNISTDataModule,
+        KMNISTDataModule,
+        MNIST5kDataModule,
+        MNISTDataModule,
+    )
     from vae_lightning.probe import LinearProbe, linear_probe
     from vae_lightning.stack import Stack, StackData
     from vae_lightning.vae import VAE
 
 __all__ = [
     "VAE",
+    "EMNISTDataModule",
+    "FashionMNISTDataModule",
+    "FilesDataModule",
     "ImageDataModule",
     "InputError",
+    "KMNISTDataModule",
     "LabelledImages",
     "LinearProbe",
     "MNIST5kDataModule",
@@ -27,8 +38,12 @@ __all__ = [
 # Imported when first asked for: the commands answer --help and bad input before torch is loaded.
 _HOMES = {
     "VAE": "vae",
+    "EMNISTDataModule": "mnist",
+    "FashionMNISTDataModule": "mnist",
+    "FilesDataModule": "files",
     "ImageDataModule": "data",
     "InputError": "checks",
+    "KMNISTDataModule": "mnist",
     "LabelledImages": "data",
     "LinearProbe": "probe",
     "MNIST5kDataModule": "mnist",

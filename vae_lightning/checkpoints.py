@@ -3,6 +3,7 @@
 import logging
 import os
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from lightning.fabric.plugins.io import TorchCheckpointIO
 from vae_lightning.checks import InputError
 from vae_lightning.run_directory import checkpoint_path
 
-__all__ = ["SafeCheckpointIO", "newest_checkpoint", "read_checkpoint"]
+__all__ = ["SafeCheckpointIO", "checkpoints", "read_checkpoint"]
 
 log = logging.getLogger(__name__)
 
@@ -59,16 +60,12 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
-def newest_checkpoint(run: Path) -> tuple[Path, dict[str, Any]] | None:
-    """The checkpoint from which a run goes on, and its content; None if there is none that can be read.
-
-    A damaged one is told of, and the one before it is taken.
-    """
+def checkpoints(run: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """The checkpoints from which a run can go on, and their content, the newest first; a damaged one is told of."""
     for which in ("last", "previous"):
         path = checkpoint_path(run, which)
         if path.exists():
             try:
-                return path, read_checkpoint(path)
+                yield path, read_checkpoint(path)
             except InputError as error:
                 log.warning("%s; looking for the one before it", error)
-    return None

@@ -8,10 +8,17 @@ from dataclasses import dataclass
 from typing import Any
 
 __all__ = [
+    "CONVOLUTIONS",
+    "EMNIST",
+    "EVALUATION",
+    "FILES",
     "IMAGES",
+    "LIKELIHOOD",
     "MNIST",
     "OPTIMIZER",
     "PROBE",
+    "RESIDUAL",
+    "STACKED",
     "SWEEP",
     "TRAINING_IMAGES",
     "VAE",
@@ -100,6 +107,20 @@ anything = Rule("anything", lambda value: True)
 _flag = one_of(True, False)
 _seed = integer(at_least=0)
 
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    if type(value) is dict:
+        return all(isinstance(key, str) and _is_plain(content) for key, content in value.items())
+    return value is None or type(value) in (bool, int, float, str)
+
+
+_network = Rule(
+    "a mapping with _target_, the class, and its arguments, plain values",
+    lambda value: isinstance(value, Mapping) and text.accepts(value.get("_target_")) and _is_plain({**value}),
+)
+
 VAE = {
     "latent_dim": integer(at_least=1),
     "widths": several(integer(at_least=1)),
@@ -108,7 +129,13 @@ VAE = {
         "a mapping with _target_, the class, and its arguments", lambda value: isinstance(value, Mapping)
     ),
     "seed": _seed,
+    "encoder": optional(_network),
+    "decoder": optional(_network),
 }
+
+# Of networks; the rest of their arguments the VAE gives.
+CONVOLUTIONS = {"channels": several(integer(at_least=1))}
+RESIDUAL = {**CONVOLUTIONS, "blocks": integer(at_least=1)}
 
 OPTIMIZER = {
     "_target_": text,
@@ -130,6 +157,8 @@ IMAGES = {
     "device": text,
 }
 MNIST = {"root": text, "mirror": optional(text)}
+EMNIST = {"split": one_of("balanced", "byclass", "bymerge", "letters", "digits", "mnist")}
+FILES = {"path": text, "test_size": integer(at_least=1)}
 
 PROBE = {
     "every_n_epochs": optional(integer(at_least=1)),
@@ -169,15 +198,46 @@ SWEEP = {
     "on_failure": one_of("continue", "stop"),
 }
 
+LIKELIHOOD = {"samples": integer(at_least=1), "seed": _seed, "chunk_size": integer(at_least=1)}
+
+EVALUATION = LIKELIHOOD | {
+    "checkpoint": one_of("last", "best"),
+    "split": one_of("test", "val", "train"),
+    "images": optional(integer(at_least=2)),
+    "samples": optional(integer(at_least=0)),
+    "probe_C": optional(PROBE["C"]),
+}
+
+STACKED = {"max_stack": optional(integer(at_least=1))}
+
 RULES = {
-    "vae_lightning.VAE": VAE,
+    "vae_lightning.VAE": {**VAE, "image_shape": optional(VAE["image_shape"])},  # null: the data's
+    "vae_lightning.networks.ConvEncoder": CONVOLUTIONS,
+    "vae_lightning.networks.ConvDecoder": CONVOLUTIONS,
+    "vae_lightning.networks.ResidualEncoder": RESIDUAL,
+    "vae_lightning.networks.ResidualDecoder": RESIDUAL,
     "vae_lightning.MNISTDataModule": {**MNIST, **IMAGES},
+    "vae_lightning.FashionMNISTDataModule": {**MNIST, **IMAGES},
+    "vae_lightning.KMNISTDataModule": {**MNIST, **IMAGES},
+    "vae_lightning.EMNISTDataModule": {**MNIST, **EMNIST, **IMAGES},
     "vae_lightning.MNIST5kDataModule": IMAGES,
+    "vae_lightning.FilesDataModule": {**FILES, **IMAGES},
     "vae_lightning.LinearProbe": PROBE,
 }
 
-# How many training images there are before validation takes its part.
-TRAINING_IMAGES = {"vae_lightning.MNISTDataModule": 60_000, "vae_lightning.MNIST5kDataModule": 4_000}
+# How many training images there are before validation takes its part, in each split where there are several.
+TRAINING_IMAGES: dict[tuple[str, str | None], int] = {
+    ("vae_lightning.MNISTDataModule", None): 60_000,
+    ("vae_lightning.FashionMNISTDataModule", None): 60_000,
+    ("vae_lightning.KMNISTDataModule", None): 60_000,
+    ("vae_lightning.EMNISTDataModule", "balanced"): 112_800,
+    ("vae_lightning.EMNISTDataModule", "byclass"): 697_932,
+    ("vae_lightning.EMNISTDataModule", "bymerge"): 697_932,
+    ("vae_lightning.EMNISTDataModule", "letters"): 124_800,
+    ("vae_lightning.EMNISTDataModule", "digits"): 240_000,
+    ("vae_lightning.EMNISTDataModule", "mnist"): 60_000,
+    ("vae_lightning.MNIST5kDataModule", None): 4_000,
+}
 
 
 def check(values: Mapping[str, Any], rules: Mapping[str, Rule], prefix: str = "") -> None:
@@ -222,7 +282,7 @@ def check_config(config: Mapping[str, Any]) -> None:
     check(config.get("optimizer", {}), OPTIMIZER, "optimizer.")
     _check_targets(config)
     data = config.get("data", {})
-    available = TRAINING_IMAGES.get(data.get("_target_"))
+    available = TRAINING_IMAGES.get((data.get("_target_"), data.get("split")))
     if available is not None and data["val_size"] >= available:
         raise InputError(
             f"data.val_size={data['val_size']}: must be a whole number from 0 to {available - 1}, "

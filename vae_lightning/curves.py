@@ -56,7 +56,7 @@ class Curves(Callback):
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero:
             self.picture.parent.mkdir(parents=True, exist_ok=True)
-            draw_curves(self.rows).savefig(self.picture, bbox_inches="tight")
+            draw_curves(self.rows).savefig(self.picture)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._add_row(trainer)

@@ -13,7 +13,15 @@ from torch.utils.data.distributed import DistributedSampler
 from vae_lightning.checks import IMAGES, InputError, check
 from vae_lightning.streams import generator
 
-__all__ = ["BlockSampler", "ByteImages", "ImageDataModule", "ImageOptions", "LabelledImages", "stratified_order"]
+__all__ = [
+    "BlockSampler",
+    "ByteImages",
+    "ImageDataModule",
+    "ImageOptions",
+    "LabelledImages",
+    "set_apart",
+    "stratified_order",
+]
 
 
 class LabelledImages(NamedTuple):
@@ -114,7 +122,7 @@ class ImageDataModule(LightningDataModule):
 
     Raises:
         InputError: if an argument is not what :mod:`vae_lightning.checks` allows; in :meth:`setup`, if the validation
-            images would leave none to train on.
+            images would leave none to train on, or images have another shape than :attr:`image_shape`.
     """
 
     whole_batches = True
@@ -136,6 +144,11 @@ class ImageDataModule(LightningDataModule):
         self.val_size, self.split_seed, self.seed, self.device = val_size, split_seed, seed, device
         self.train: ByteImages | None = None
 
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """``(C, H, W)``, known before the images are there; a subclass with others than MNIST's says so."""
+        return 1, 28, 28
+
     @abstractmethod
     def read(self) -> tuple[LabelledImages, LabelledImages]:
         """The training images, from which validation takes its part, and the test images."""
@@ -145,17 +158,19 @@ class ImageDataModule(LightningDataModule):
         if self.train is not None:
             return
         train, test = self.read()
+        for part in (train, test):
+            shape = tuple(part.images.shape[1:])
+            if shape != self.image_shape:
+                raise InputError(
+                    f"{type(self).__name__} gives images of {shape}, and its image_shape is {self.image_shape}"
+                )
         if self.val_size >= len(train.labels):
             raise InputError(
                 f"data.val_size={self.val_size}: must be a whole number from 0 to {len(train.labels) - 1}, "
                 f"for the training set has {len(train.labels)} images"
             )
-        order = stratified_order(train.labels, generator(self.split_seed, "split"))
-        # In their own order, so that what is trained on does not depend on how it was chosen.
-        val, rest = order[: self.val_size].sort().values, order[self.val_size :].sort().values
-        self.train = ByteImages(train.subset(rest).to(self.device))
-        self.val = ByteImages(train.subset(val).to(self.device))
-        self.test = ByteImages(test.to(self.device))
+        val, rest = set_apart(train, self.val_size, generator(self.split_seed, "split"))
+        self.train, self.val, self.test = (ByteImages(part.to(self.device)) for part in (rest, val, test))
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
         assert self.train is not None, "setup() comes first"
@@ -167,13 +182,21 @@ class ImageDataModule(LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]] | list[tuple[Tensor, Tensor]]:
         # An empty list tells Lightning that there is no validation.
-        return self._eval_dataloader(self.val) if len(self.val) else []
+        return self.ordered_dataloader(self.val) if len(self.val) else []
 
     def test_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
-        return self._eval_dataloader(self.test)
+        return self.ordered_dataloader(self.test)
 
-    def _eval_dataloader(self, images: ByteImages) -> DataLoader[tuple[Tensor, Tensor]]:
+    def ordered_dataloader(self, images: ByteImages) -> DataLoader[tuple[Tensor, Tensor]]:
+        """Images (``train``, ``val``, ``test``) in their own order, in batches of ``eval_batch_size``."""
         return DataLoader(images, batch_size=None, sampler=BlockSampler(len(images), self.eval_batch_size))
+
+
+def set_apart(data: LabelledImages, count: int, generator: torch.Generator) -> tuple[LabelledImages, LabelledImages]:
+    """So many images, the labels in proportion, and the rest; both in the order in which they came."""
+    order = stratified_order(data.labels, generator)
+    chosen, rest = (data.subset(part.sort().values) for part in (order[:count], order[count:]))
+    return chosen, rest
 
 
 def stratified_order(labels: Tensor, generator: torch.Generator) -> Tensor:

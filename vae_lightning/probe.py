@@ -1,7 +1,6 @@
 """The linear probe: how well a linear classifier reads the labels off mu."""
 
 import logging
-import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -11,9 +10,12 @@ import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from vae_lightning.checks import PROBE, InputError, check
-from vae_lightning.vae import VAE
+from vae_lightning.logistic_regression import Fit, logistic_regression
+from vae_lightning.stack import Stack
+from vae_lightning.vae import VAE, evaluating
 
 __all__ = ["Features", "LinearProbe", "ProbeResult", "encode_images", "linear_probe"]
 
@@ -47,31 +49,36 @@ def encode_images(vae: VAE, batches: Iterable[tuple[Tensor, Tensor]], limit: int
         batches: ``(images, labels)``, the images ``(..., C, H, W)`` in any batches or blocks.
         limit: stop after that many images.
     """
-    modes = {module: module.training for module in vae.modules()}
-    vae.eval()
+    return _encode(vae, batches, limit)[0]
+
+
+def _encode(model: VAE | Stack, batches: Iterable[tuple[Tensor, Tensor]], limit: int | None = None) -> list[Features]:
+    """The same for a stack's models, all at once; a VAE is a stack of one."""
+    vaes = model.vaes if isinstance(model, Stack) else (model,)
     mus, labels, positions, count = [], [], [], 0
-    try:
-        with torch.no_grad():
-            for images, targets in batches:
-                images, targets = images.flatten(0, -1 - len(vae.image_shape)), targets.flatten()
-                rows = vae.rows(len(targets))
-                mus.append(vae.encode(images[rows].to(next(vae.parameters()))).mu.float().cpu())
-                labels.append(targets[rows].cpu())
-                positions.append(torch.arange(count, count + len(targets))[rows])
-                count += len(targets)
-                if limit is not None and count >= limit:
-                    break
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
-    mu, label, position = (torch.cat(part) for part in (mus, labels, positions))
+    with evaluating(model):
+        for images, targets in batches:
+            # To (1 or K, N, C, H, W): a stack's training batches have the models' orders in front.
+            orders = isinstance(model, Stack) and images.dim() > 1 + len(vaes[0].image_shape)
+            images = images.flatten(int(orders), -1 - len(vaes[0].image_shape))
+            targets = targets.flatten(int(orders))
+            images, targets = (images, targets) if orders else (images[None], targets[None])
+            rows = vaes[0].rows(targets.shape[1])
+            mus.append(model.encode(images[:, rows].to(next(model.parameters()))).mu.float().cpu())
+            labels.append(targets[:, rows].cpu())
+            positions.append(torch.arange(count, count + targets.shape[1])[rows])
+            count += targets.shape[1]
+            if limit is not None and count >= limit:
+                break
+    mu, label, position = torch.cat(mus, 1), torch.cat(labels, 1), torch.cat(positions)
     if len(position) < count:  # the rest is with the other processes
         parts: list[Any] = [None] * dist.get_world_size()
         dist.all_gather_object(parts, (mu, label, position))
-        mu, label, position = (torch.cat(part) for part in zip(*parts, strict=True))
-        order = position.argsort()
-        mu, label = mu[order], label[order]
-    return Features(mu[:limit].numpy(), label[:limit].numpy())
+        mu, label = (torch.cat(part, 1) for part in list(zip(*parts, strict=True))[:2])
+        order = torch.cat([part[2] for part in parts]).argsort()
+        mu, label = mu[:, order], label[:, order]
+    label = label.expand(len(vaes), -1)
+    return [Features(mu[k, :limit, : vae.latent_dim].numpy(), label[k, :limit].numpy()) for k, vae in enumerate(vaes)]
 
 
 def linear_probe(
@@ -82,7 +89,9 @@ def linear_probe(
     standardize: bool = False,
     max_iter: int = 1000,
 ) -> ProbeResult:
-    """Fit scikit-learn's multinomial logistic regression to the training features and score it.
+    """Fit a multinomial logistic regression to the training features and score it.
+
+    Its optimum is that of scikit-learn's (see :func:`vae_lightning.logistic_regression.logistic_regression`).
 
     Arguments:
         train: what is fitted.
@@ -95,56 +104,80 @@ def linear_probe(
     Raises:
         InputError: if an argument is not what :mod:`vae_lightning.checks` allows, several ``C`` come without validation
             features, or the training labels are all the same.
+        ValueError: if features are not finite.
 
     References:
         Understanding intermediate layers using linear classifier probes, Alain and Bengio, 2016
         (https://arxiv.org/abs/1610.01644).
     """
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
+    return _probe_each([train], val and [val], test and [test], C, standardize, max_iter)[0]
 
+
+def _probe_each(
+    train: Sequence[Features],
+    val: Sequence[Features] | None,
+    test: Sequence[Features] | None,
+    C: float | Sequence[float],
+    standardize: bool,
+    max_iter: int,
+) -> list[ProbeResult]:
+    """The :func:`linear_probe` of each of several models, fitted side by side."""
     check({"C": C, "standardize": standardize, "max_iter": max_iter}, PROBE)
     strengths = sorted(C) if isinstance(C, Sequence) else [C]
     if len(strengths) > 1 and val is None:
         raise InputError(f"C={list(strengths)}: several need validation images to choose by, and data.val_size is 0")
-    if len(np.unique(train.labels)) < 2:
+    if any(len(np.unique(part.labels)) < 2 for part in train):
         raise InputError("the probe needs training images of at least two labels")
-    best: tuple[float, float, LogisticRegression, bool] | None = None
+    if not all(np.isfinite(part.mu).all() for parts in (train, val, test) if parts for part in parts):
+        raise ValueError("the probe's features are not finite")
+    shifts, scales = [np.zeros(1)] * len(train), [np.ones(1)] * len(train)
+    if standardize:
+        shifts = [part.mu.mean(0, dtype=np.float64) for part in train]
+        scales = [np.where(np.ptp(part.mu, 0) > 0, part.mu.std(0, dtype=np.float64), 1) for part in train]
+    widest = max(part.mu.shape[1] for part in train)
+
+    def features(parts: Sequence[Features]) -> Tensor:
+        """``(K, N, widest)``, padded with zeros."""
+        scaled = [
+            torch.from_numpy(((part.mu - shift) / scale).astype(part.mu.dtype))
+            for part, shift, scale in zip(parts, shifts, scales, strict=True)
+        ]
+        return torch.stack([F.pad(mu, (0, widest - mu.shape[1])) for mu in scaled])
+
+    def accuracies(fit: Fit, parts: Sequence[Features] | None) -> list[float | None]:
+        if parts is None:
+            return [None] * len(train)
+        predicted = fit.predict(features(parts)).numpy()
+        return [float(np.mean(own == part.labels)) for own, part in zip(predicted, parts, strict=True)]
+
+    mu, labels = features(train), torch.stack([torch.from_numpy(part.labels) for part in train])
+    fits: list[Fit] = []
     for strength in strengths:
-        steps = [StandardScaler()] if standardize else []
-        classifier = make_pipeline(*steps, LogisticRegression(C=strength, max_iter=max_iter))
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", ConvergenceWarning)
-            classifier.fit(train.mu, train.labels)
-        converged = not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
-        if not converged:
+        # Neighbouring strengths have neighbouring optima.
+        fits.append(logistic_regression(mu, labels, strength, max_iter, start=fits[-1] if fits else None))
+        if not fits[-1].converged.all():
             log.warning(
                 "the probe with C=%g did not converge within max_iter=%d: its accuracies are of an unfinished fit; "
                 "raise max_iter or standardize",
                 strength,
                 max_iter,
             )
-        accuracy = classifier.score(*val) if val is not None else 0.0
-        if best is None or accuracy > best[0]:
-            best = accuracy, strength, classifier, converged
-    assert best is not None
-    accuracy, strength, classifier, converged = best
-    return ProbeResult(
-        train_acc=classifier.score(*train),
-        val_acc=accuracy if val is not None else None,
-        test_acc=classifier.score(*test) if test is not None else None,
-        C=strength,
-        converged=converged,
-    )
+    scores = [[accuracies(fit, parts) for parts in (train, val, test)] for fit in fits]
+    results = []
+    for k in range(len(train)):
+        best = max(range(len(fits)), key=lambda place, k=k: scores[place][1][k] or 0.0)  # type: ignore[misc]
+        own = [part[k] for part in scores[best]]
+        assert own[0] is not None
+        results.append(ProbeResult(own[0], own[1], own[2], strengths[best], bool(fits[best].converged[k])))
+    return results
 
 
 class LinearProbe(Callback):
     """Fits :func:`linear_probe` to a model in training, and again with the test images when the Trainer tests.
 
     It needs a LightningDataModule whose batches are ``(images, labels)``. Accuracies are logged as ``probe/train_acc``,
-    ``probe/val_acc`` and, in ``Trainer.test`` alone, ``probe/test_acc``.
+    ``probe/val_acc`` and, in ``Trainer.test`` alone, ``probe/test_acc``. Of a :class:`vae_lightning.Stack` each model
+    is probed: ``0/probe/train_acc`` and so on.
 
     Arguments:
         every_n_epochs: in training, probe after every so many epochs; if None, only when the Trainer tests.
@@ -180,17 +213,19 @@ class LinearProbe(Callback):
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._probe(trainer, pl_module, with_test=True)
 
-    def _probe(self, trainer: Trainer, vae: LightningModule, with_test: bool) -> None:
-        assert isinstance(vae, VAE), f"LinearProbe needs a VAE, and this is a {type(vae).__name__}"
+    def _probe(self, trainer: Trainer, model: LightningModule, with_test: bool) -> None:
+        assert isinstance(model, VAE | Stack), f"LinearProbe needs a VAE, and this is a {type(model).__name__}"
         data = trainer.datamodule  # type: ignore[attr-defined]
-        train = encode_images(vae, data.train_dataloader(), self.max_train_images)
+        train = _encode(model, data.train_dataloader(), self.max_train_images)
         val_batches = data.val_dataloader()
-        val = encode_images(vae, val_batches) if len(val_batches) else None
-        test = encode_images(vae, data.test_dataloader()) if with_test else None
+        val = _encode(model, val_batches) if len(val_batches) else None
+        test = _encode(model, data.test_dataloader()) if with_test else None
+        prefixes = {k: f"{k}/" for k in model.healthy} if isinstance(model, Stack) else {0: ""}
+        features = [part and [part[k] for k in prefixes] for part in (train, val, test)]
         # One process fits, so that all agree.
-        fitted = linear_probe(train, val, test, **self.fit_options) if trainer.is_global_zero else None  # type: ignore[arg-type]
-        result = trainer.strategy.broadcast(fitted)
-        for name in ("train_acc", "val_acc", "test_acc"):
-            accuracy = getattr(result, name)
-            if accuracy is not None:
-                vae.log(f"probe/{name}", torch.tensor(accuracy, dtype=torch.float64), sync_dist=False)
+        fitted = _probe_each(*features, **self.fit_options) if trainer.is_global_zero else None  # type: ignore[arg-type]
+        for prefix, result in zip(prefixes.values(), trainer.strategy.broadcast(fitted), strict=True):  # type: ignore[arg-type]
+            for name in ("train_acc", "val_acc", "test_acc"):
+                accuracy = getattr(result, name)
+                if accuracy is not None:
+                    model.log(f"{prefix}probe/{name}", torch.tensor(accuracy, dtype=torch.float64), sync_dist=False)

@@ -1,5 +1,6 @@
 """What a terminal shows while a model trains."""
 
+import math
 import sys
 import time
 from typing import Any
@@ -46,7 +47,13 @@ class Progress(TQDMProgressBar):
         if trainer.is_global_zero:
             shown = [self._title(trainer)]
             for name in ("train/loss", "val/loss"):
-                if name in trainer.callback_metrics:
-                    shown.append(f"{name} {trainer.callback_metrics[name]:.2f}")
+                # Of a stack each model has its own, 0/train/loss and so on.
+                losses = [
+                    float(loss) for key, loss in trainer.callback_metrics.items() if f"/{key}".endswith(f"/{name}")
+                ]
+                losses = [loss for loss in losses if math.isfinite(loss)]
+                if losses:
+                    several = f" to {max(losses):.2f}" if len(losses) > 1 else ""
+                    shown.append(f"{name} {min(losses):.2f}{several}")
             shown.append(f"{time.perf_counter() - self._began:.1f} s")
             Tqdm.write("   ".join(shown), file=sys.stdout)

@@ -163,7 +163,7 @@ def environment() -> dict[str, Any]:
     """What a number may depend on beside the configuration: versions, source, machine, command."""
     import torch
 
-    packages = ("vae-lightning", "torch", "torchvision", "lightning", "hydra-core", "scikit-learn", "numpy")
+    packages = ("vae-lightning", "torch", "torchvision", "lightning", "hydra-core", "numpy")
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),

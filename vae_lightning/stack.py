@@ -1,7 +1,10 @@
 """Many VAEs trained as one: each layer of all of them is one batched matrix product, each keeps its own streams."""
 
 import copy
+import ctypes
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -9,33 +12,49 @@ import torch
 from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
+from torch.func import functional_call, vmap
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Sampler
 
 from vae_lightning.checks import InputError
 from vae_lightning.data import BlockSampler, ImageDataModule
 from vae_lightning.streams import NormalStream, generator
-from vae_lightning.vae import ELBO, VAE
+from vae_lightning.vae import ELBO, VAE, Posterior, divergence, log_position
 
-__all__ = ["Stack", "StackData"]
+__all__ = ["FREE", "Stack", "StackData"]
 
 # What the models of a stack may differ in.
 FREE = ("latent_dim", "seed", "optimizer")
 
+# Optimisers that treat each number by itself, so that a stack's step is that of each model; others take norms of whole
+# tensors, or factor them.
+ELEMENTWISE = ("ASGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop", "Rprop", "SGD")
+
+# Layers without weights to which one more leading dimension makes no difference.
+_INDIFFERENT = (nn.Sequential, nn.Identity, nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Softplus, nn.Tanh)
+
 
 class _BatchedLinear(torch.autograd.Function):
-    """x W' + b for K layers at once. By itself autograd would give W's gradient transposed, and copy all of it."""
+    """x W' + b for K layers at once.
+
+    Where W and b have gradients already, these are overwritten: a step then needs no other memory for them. By itself
+    autograd would give W's gradient transposed, copy all of it, and add the copy to zeros.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        ctx.save_for_backward(x, weight)
+        ctx.save_for_backward(x, weight, bias)
         return torch.baddbmm(bias[:, None], x, weight.mT)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
-        (gradient,), (x, weight) = gradients, ctx.saved_tensors
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        (gradient,), (x, weight, bias) = gradients, ctx.saved_tensors
         towards_x = torch.bmm(gradient, weight) if ctx.needs_input_grad[0] else None
-        return towards_x, torch.bmm(gradient.mT, x), gradient.sum(1)
+        if weight.grad is None:
+            return towards_x, torch.bmm(gradient.mT, x), gradient.sum(1)
+        torch.bmm(gradient.mT, x, out=weight.grad)
+        torch.sum(gradient, 1, out=bias.grad)
+        return towards_x, None, None
 
 
 class _Linear(nn.Module):
@@ -47,19 +66,44 @@ class _Linear(nn.Module):
         self.bias = nn.Parameter(layer.weight.new_zeros(count, layer.out_features))
 
     def forward(self, x: Tensor) -> Tensor:
-        product: Tensor = _BatchedLinear.apply(x.expand(len(self.weight), *x.shape[1:]), self.weight, self.bias)
+        x = x.expand(len(self.weight), *x.shape[1:])
+        if torch.is_autocast_enabled(x.device.type):  # which knows torch's own functions alone
+            return torch.baddbmm(self.bias[:, None], x, self.weight.mT)
+        product: Tensor = _BatchedLinear.apply(x, self.weight, self.bias)
         return product
 
 
-def _stacked(module: nn.Module, count: int) -> None:
-    """Replace every linear layer within a module."""
+def _by_matrix_products(vae: VAE) -> bool:
+    """Whether linear layers are all that must be replaced for a model to work on ``(K, ...)`` as it does on ``...``.
+
+    Of a subclass nothing is known, be it a model, a layer or a sequence of layers.
+    """
+    return type(vae) is VAE and all(
+        type(layer) in (nn.Linear, *_INDIFFERENT)
+        or (type(layer) is nn.Flatten and layer.start_dim < 0)
+        or (type(layer) is nn.Unflatten and isinstance(layer.dim, int) and layer.dim < 0)
+        for network in (vae.encoder, vae.decoder)
+        for layer in network.modules()
+    )
+
+
+def _replace_linear(module: nn.Module, count: int) -> None:
     for name, child in module.named_children():
         if isinstance(child, nn.Linear):
             setattr(module, name, _Linear(child, count))
-        elif next(child.parameters(recurse=False), None) is not None:
-            raise InputError(f"{type(child).__name__}: a stack's layers with weights must be Linear")
         else:
-            _stacked(child, count)
+            _replace_linear(child, count)
+
+
+class _Method(nn.Module):
+    """A method of a model as a module's forward, which is what torch.func calls."""
+
+    def __init__(self, model: VAE, name: str) -> None:
+        super().__init__()
+        self.model, self.name = model, name
+
+    def forward(self, *arguments: Tensor) -> tuple[Tensor, ...]:
+        return tuple(getattr(self.model, self.name)(*arguments))
 
 
 class _Optimizers(Optimizer):
@@ -91,6 +135,9 @@ class Stack(LightningModule):
     Of a model whose loss or weights cease to be finite ``failures`` tells, and the others do not notice. Models with
     the same optimiser are best put side by side, for they then share its steps.
 
+    A :class:`VAE` of linear layers is computed by batched matrix products; any other, with networks or methods of
+    one's own, by ``torch.func.vmap`` over the weights of all.
+
     Batches are ``(images, labels)`` with images ``(U, B, C, H, W)``, or ``(U, S, B, C, H, W)`` for a block of S steps;
     U is the number of different orders of the images, 1 if all models see the same (:class:`StackData` makes them).
 
@@ -98,7 +145,9 @@ class Stack(LightningModule):
         vaes: the models. Their weights are copied; :meth:`unstack` copies them back.
 
     Raises:
-        InputError: if there is none, two differ in anything else, or a layer with weights is not Linear.
+        InputError: if there is none, two differ in anything else, their optimiser does not treat each weight by itself,
+            or torch.func cannot run the model: one that draws random numbers of its own, as dropout does, or that
+            changes itself, as batch normalisation does.
 
     Example:
         >>> stack = Stack([VAE(latent_dim=2, seed=1), VAE(latent_dim=20, seed=2)])
@@ -110,25 +159,62 @@ class Stack(LightningModule):
         super().__init__()
         if not vaes:
             raise InputError("vaes: must be one or more")
-        for vae in vaes[1:]:
+        for vae in vaes:
             for name, value in vaes[0].hparams.items():
                 if type(vae) is not type(vaes[0]) or (name not in FREE and vae.hparams[name] != value):
                     raise InputError(f"{name}={vae.hparams[name]}: must be {value} for all models of a stack")
+            target = str(vae.hparams["optimizer"]["_target_"])
+            if target not in [f"torch.optim.{name}" for name in ELEMENTWISE]:
+                raise InputError(f"optimizer._target_={target}: must be of torch.optim's {', '.join(ELEMENTWISE)}")
         self.automatic_optimization = False
         self.vaes = tuple(vaes)  # a tuple, so that they are not part of this module
         self.latent_dim = max(vae.latent_dim for vae in vaes)
         self.model = copy.deepcopy(next(vae for vae in vaes if vae.latent_dim == self.latent_dim))
-        _stacked(self.model, len(vaes))
+        self._by_matrix_products = _by_matrix_products(self.model)
+        if self._by_matrix_products:
+            _replace_linear(self.model, len(vaes))
+        else:
+            self._prepare_for_vmap()
         with torch.no_grad():
             for name, weight in self.model.named_parameters():
                 for vae, padded in zip(vaes, weight, strict=True):
                     own = vae.get_parameter(name)
                     padded[self._place(vae, own.shape, padded.shape)] = own
+        if not self._by_matrix_products:
+            self._try()
+        # The models that share an optimiser.
+        self._groups: list[slice] = []
+        for _, members in groupby(vaes, key=lambda vae: vae.hparams["optimizer"]):
+            first = self._groups[-1].stop if self._groups else 0
+            self._groups.append(slice(first, first + len(list(members))))
         # Of each model that has diverged, by its place: why its numbers are worth nothing.
         self.failures: dict[int, str] = {}
 
-    def _place(self, vae: VAE, shape: torch.Size, padded: torch.Size) -> tuple[Tensor, ...]:
+    def _prepare_for_vmap(self) -> None:
+        for module in self.model.modules():
+            if next(module.buffers(recurse=False), None) is not None:
+                raise InputError(f"{type(module).__name__}: a stack's models must have no state but their weights")
+            for name, weight in list(module.named_parameters(recurse=False)):
+                setattr(module, name, nn.Parameter(weight.new_zeros(len(self.vaes), *weight.shape)))
+
+    def _try(self) -> None:
+        """Compare a grey image's loss with each model's own: what a model does to its padding is not known."""
+        weights = next(self.model.parameters())
+        image = weights.new_full((1, *self.model.image_shape), 0.5)
+        try:
+            with torch.no_grad():
+                found = self.elbo(image[None], weights.new_zeros(len(self.vaes), 1, self.latent_dim)).loss[:, 0]
+                own = [vae.elbo(image, weights.new_zeros(1, vae.latent_dim)).loss[0] for vae in self.vaes]
+        except Exception as error:  # whatever a model of one's own raises within vmap
+            said = " ".join(str(error).split())
+            raise InputError(f"{type(self.model).__name__}: torch.func cannot stack it: {said}") from error
+        if not torch.allclose(found, torch.stack(own), rtol=1e-3):
+            raise InputError(f"{type(self.model).__name__}: cannot be stacked with another latent_dim")
+
+    def _place(self, vae: VAE, shape: torch.Size, padded: torch.Size) -> Any:
         """Where a model's own weights stand among the padded: mu and logvar are the halves of the encoder's output."""
+        if shape == padded:
+            return ...
         places = []
         for own, wide in zip(shape, padded, strict=True):
             place = torch.arange(own)
@@ -140,12 +226,24 @@ class Stack(LightningModule):
     def unstack(self) -> tuple[VAE, ...]:
         """The models with the weights, and in the precision, that they have now."""
         with torch.no_grad():
-            for k, vae in enumerate(self.vaes):
-                vae.to(next(self.parameters()).dtype)
-                for name, weight in vae.named_parameters():
-                    padded = self.model.get_parameter(name)[k]
-                    weight.copy_(padded.cpu()[self._place(vae, weight.shape, padded.shape)])
+            for name, weight in self.model.named_parameters():
+                for vae, padded in zip(self.vaes, weight.cpu(), strict=True):
+                    own = vae.get_parameter(name)
+                    own.data = padded[self._place(vae, own.shape, padded.shape)].clone()
         return self.vaes
+
+    @property
+    def healthy(self) -> list[int]:
+        """The places of the models that have not diverged."""
+        return [k for k in range(len(self.vaes)) if k not in self.failures]
+
+    def encode(self, images: Tensor) -> Posterior:
+        """Each model's posterior of each image, ``(K, B, latent_dim)``; zero beyond a model's own ``latent_dim``.
+
+        Arguments:
+            images: ``(K, B, C, H, W)``, or ``(1, B, C, H, W)`` if all models see the same.
+        """
+        return Posterior(*self._call("encode", images))
 
     def elbo(self, images: Tensor, noise: Tensor) -> ELBO:
         """The negative evidence lower bound of each image for each model, ``(K, B)``.
@@ -154,26 +252,115 @@ class Stack(LightningModule):
             images: ``(K, B, C, H, W)``, or ``(1, B, C, H, W)`` if all models see the same.
             noise: ``(K, B, latent_dim)`` from N(0, I), zero beyond a model's own ``latent_dim``.
         """
-        return self.model.elbo(images, noise)
+        return ELBO(*self._call("elbo", images, noise))
+
+    def _call(self, method: str, images: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
+        if self._by_matrix_products:
+            called: tuple[Tensor, ...] = getattr(self.model, method)(images, *others)
+            return called
+        shared = len(images) == 1
+        module = _Method(self.model, method)
+        run = vmap(partial(functional_call, module), in_dims=(0, (None if shared else 0, *[0] * len(others))))
+        results: tuple[Tensor, ...] = run(dict(module.named_parameters()), (images[0] if shared else images, *others))
+        return results
 
     def configure_optimizers(self) -> Optimizer:
-        """An optimiser for each run of models that have the same, over their slices of the weights."""
-        self._slices, optimizers, first = [], [], 0
-        for _, members in groupby(self.vaes, key=lambda vae: vae.hparams["optimizer"]):
-            vae, *others = members
-            own = slice(first, first := first + 1 + len(others))
-            weights = [nn.Parameter(weight.detach()[own]) for weight in self.model.parameters()]
-            self._slices.append((own, weights))
-            optimizers.append(vae.build_optimizer(weights))
+        """An optimiser for each run of models that have the same.
+
+        A model's weights become a row of one matrix, and its gradients of another: an optimiser has one tensor to go
+        through instead of one a layer, and backward writes where it reads.
+        """
+        self._rows = torch.cat([weight.detach().flatten(1) for weight in self.model.parameters()], 1)
+        self._gradients = torch.zeros_like(self._rows)
+        for weight, values in zip(self.model.parameters(), self._columns(self._rows), strict=True):
+            weight.data = values
+        optimizers = []
+        for own in self._groups:
+            rows = nn.Parameter(self._rows[own])
+            rows.grad = self._gradients[own]
+            optimizers.append(self.vaes[own.start].build_optimizer([rows]))
         return _Optimizers(optimizers)
+
+    def _columns(self, rows: Tensor) -> list[Tensor]:
+        """A matrix with a row a model as views in the shapes of the weights."""
+        weights = list(self.model.parameters())
+        parts = rows.split([weight[0].numel() for weight in weights], 1)
+        return [part.view(len(part), *weight.shape[1:]) for part, weight in zip(parts, weights, strict=True)]
+
+    # A stack's checkpoint as those of its models alone, and back.
+
+    def own_checkpoint(self, checkpoint: Mapping[str, Any], k: int) -> dict[str, Any]:
+        """What the k-th model would have saved alone, where Lightning saves the stack; :meth:`unstack` comes before.
+
+        Arguments:
+            checkpoint: as the stack's Trainer makes it.
+            k: the model's place.
+        """
+        vae = self.vaes[k]
+        hyperparameters = {
+            vae.CHECKPOINT_HYPER_PARAMS_NAME: vae._hparams_name,
+            vae.CHECKPOINT_HYPER_PARAMS_KEY: dict(vae.hparams),
+        }
+        states = [self._own_state(state, k) for state in checkpoint.get("optimizer_states", [])]
+        return {**checkpoint, **hyperparameters, "state_dict": vae.state_dict(), "optimizer_states": states}
+
+    def _own_state(self, state: Mapping[str, Any], k: int) -> dict[str, Any]:
+        group = next(index for index, own in enumerate(self._groups) if own.start <= k < own.stop)
+        state, row, vae = state["each"][group], k - self._groups[group].start, self.vaes[k]
+        own: dict[int, dict[str, Any]] = {index: {} for index, _ in enumerate(vae.parameters())}
+        for key, value in state["state"].get(0, {}).items():
+            is_for_each = isinstance(value, Tensor) and value.dim() == 2  # else, as Adam's step, it is for all
+            padded = self._columns(value[row : row + 1].cpu()) if is_for_each else ()
+            for index, weight in enumerate(vae.parameters()):
+                if is_for_each:
+                    place = self._place(vae, weight.shape, padded[index].shape[1:])
+                    own[index][key] = padded[index][0][place].clone()
+                else:  # copied, for an optimiser counts the steps of each weight in a place of its own
+                    own[index][key] = copy.deepcopy(value)
+        (parameters,) = state["param_groups"]
+        return {"state": own if state["state"] else {}, "param_groups": [parameters | {"params": list(own)}]}
+
+    def joint_checkpoint(self, checkpoints: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """A checkpoint from which the stack goes on as each of its models would have from its own.
+
+        Arguments:
+            checkpoints: of each model, of the same epoch; their weights are those that the stack was made of.
+        """
+        states = [
+            self._joint_state([checkpoint["optimizer_states"][0] for checkpoint in checkpoints[own]], own)
+            for own in self._groups
+        ]
+        return {
+            **checkpoints[0],
+            "state_dict": self.state_dict(),
+            "optimizer_states": [{"each": states}],
+            "callbacks": {},
+        }
+
+    def _joint_state(self, states: Sequence[Mapping[str, Any]], own: slice) -> dict[str, Any]:
+        joint: dict[str, Any] = {}
+        for key, value in states[0]["state"].get(0, {}).items():
+            joint[key] = value
+            if isinstance(value, Tensor) and value.dim() > 0:
+                joint[key] = value.new_zeros(len(states), sum(weight[0].numel() for weight in self.model.parameters()))
+                for row, (vae, state) in enumerate(zip(self.vaes[own], states, strict=True)):
+                    for index, padded in enumerate(self._columns(joint[key][row : row + 1])):
+                        given = state["state"][index][key]
+                        padded[0][self._place(vae, given.shape, padded.shape[1:])] = given
+        (parameters,) = states[0]["param_groups"]
+        return {"state": {0: joint} if joint else {}, "param_groups": [parameters | {"params": [0]}]}
 
     # Training: one step of every model a batch.
 
     def on_fit_start(self) -> None:
         if self.trainer.world_size > 1:
             raise InputError(f"devices={self.trainer.world_size}: must be 1, for a stack is trained as one")
+        if self.device.type == "cpu":
+            _keep_freed_memory()
 
     def on_train_epoch_start(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._count = 0
         self._train_noise = self._streams("noise", self.current_epoch)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
@@ -182,29 +369,38 @@ class Stack(LightningModule):
         size = images.shape[-1 - len(self.vaes[0].image_shape)]
         optimizer = self.optimizers()
         assert isinstance(optimizer, LightningOptimizer)
+        # Here, since the Trainer takes gradients away before training and at every validation.
+        for weight, gradient in zip(self.model.parameters(), self._columns(self._gradients), strict=True):
+            weight.grad = gradient
         terms = []
         for x, noise in zip(steps, self._draw(self._train_noise, len(steps) * size).split(size, 1), strict=True):
             elbo = self.elbo(x, noise)
-            self.model.zero_grad()
+            if not self._by_matrix_products or torch.is_autocast_enabled(self.device.type):
+                self._gradients.zero_()  # _BatchedLinear would overwrite them
             # The models share no weight, so the gradient of the sum is each one's own.
             self.manual_backward(elbo.loss.mean(1).sum())
-            for own, weights in self._slices:
-                for part, weight in zip(weights, self.model.parameters(), strict=True):
-                    assert weight.grad is not None
-                    part.grad = weight.grad[own]
             optimizer.step()
             terms.append([term.detach() for term in elbo])
         elbo = ELBO(*(torch.cat(parts, 1) for parts in zip(*terms, strict=True)))
-        self._find_failures(elbo.loss.mean(1))
-        self._log_means("train", elbo)
+        losses = elbo.loss.mean(1)
+        self._find_failures(losses)
+        # Once an epoch, for Lightning takes a millisecond for each number of each model.
+        self._sums = {name: total + self._sums.get(name, 0) for name, total in elbo.sums().items()}
+        self._count += elbo.loss.shape[1]
+        if self.trainer.is_last_batch:
+            self._log_means("train", self._sums, self._count)
+        self.log("loss", losses.nanmean(), prog_bar=True, logger=False)
+
+    def on_train_epoch_end(self) -> None:
+        log_position(self)
 
     def _find_failures(self, losses: Tensor) -> None:
-        norms = torch.stack([weight.detach().flatten(1).norm(dim=1) for weight in self.model.parameters()]).sum(0)
+        norms = self._rows.norm(dim=1)
         for k in (~(losses + norms).isfinite()).nonzero().flatten().tolist():
+            optimizer = self.vaes[k].hparams["optimizer"]
             self.failures.setdefault(
                 k,
-                f"the loss is {losses[k].item()} and the weights' norm {norms[k].item()} in epoch "
-                f"{self.current_epoch + 1}, up to step {self.global_step}",
+                divergence(losses[k], norms[k], self.current_epoch, self.global_step, optimizer.get("lr")),
             )
 
     # Validation and test: the noise is the same in each pass, so that passes can be compared.
@@ -213,16 +409,22 @@ class Stack(LightningModule):
         self._eval_noise = self._streams("evaluation")
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        self._log_means("val", self._evaluate(batch))
+        self._evaluate("val", batch)
+
+    def on_validation_epoch_end(self) -> None:
+        log_position(self)
 
     on_test_epoch_start = on_validation_epoch_start
 
     def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        self._log_means("test", self._evaluate(batch))
+        self._evaluate("test", batch)
 
-    def _evaluate(self, batch: tuple[Tensor, Tensor]) -> ELBO:
+    on_test_epoch_end = on_validation_epoch_end
+
+    def _evaluate(self, stage: str, batch: tuple[Tensor, Tensor]) -> None:
         images, _ = batch
-        return self.elbo(images[None], self._draw(self._eval_noise, len(images)))
+        elbo = self.elbo(images[None], self._draw(self._eval_noise, len(images)))
+        self._log_means(stage, elbo.sums(), len(images))
 
     def _streams(self, name: str, *indices: int) -> list[NormalStream]:
         dtype = next(self.parameters()).dtype
@@ -237,15 +439,20 @@ class Stack(LightningModule):
             own[:, : stream.size] = stream.draw(count)
         return noise
 
-    def _log_means(self, stage: str, elbo: ELBO) -> None:
+    def _log_means(self, stage: str, sums: Mapping[str, Tensor], count: int) -> None:
         """Log the terms' exact means over the epoch, of the k-th model as ``k/stage/term``."""
-        count = elbo.loss.shape[1]
         means = {
-            f"{k}/{stage}/{name}": total / count
-            for name, totals in elbo.sums().items()
-            for k, total in enumerate(totals)
+            f"{k}/{stage}/{name}": total / count for name, totals in sums.items() for k, total in enumerate(totals)
         }
         self.log_dict(means, on_step=False, on_epoch=True, batch_size=count)
+
+
+def _keep_freed_memory() -> None:
+    """Tell glibc to keep what is freed: a step's temporaries would go back to the system and be cleared every time."""
+    with suppress(AttributeError, OSError, TypeError):  # another C library
+        libc = ctypes.CDLL(None)
+        libc.mallopt(-3, 32 << 20)  # M_MMAP_THRESHOLD, its greatest value
+        libc.mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD
 
 
 class StackData(LightningDataModule):

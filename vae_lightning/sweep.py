@@ -20,7 +20,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback as Hooks
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from vae_lightning.checks import SWEEP, InputError, check
+from vae_lightning.checks import STACKED, SWEEP, InputError, check
 from vae_lightning.command import refuse
 from vae_lightning.processes import world_size
 from vae_lightning.run_directory import CONFIG, FAILURE, JOB, METRICS, cores, write_json
@@ -32,6 +32,7 @@ __all__ = [
     "composed_job",
     "fingerprint",
     "fingerprints",
+    "job_description",
     "job_name",
     "lost_job",
     "run_job",
@@ -55,6 +56,7 @@ class SweepCallback(Hooks):
         """
         try:
             check(config.sweep, SWEEP, "sweep.")
+            check(config.hydra.launcher, STACKED, "hydra.launcher.")
         except InputError as error:
             refuse(error)
         if world_size() > 1:
@@ -131,15 +133,12 @@ def _finished_jobs(sweep: Path) -> int:
 
 
 @contextmanager
-def composed_job(loader: ConfigLoader, sweep: DictConfig, overrides: Sequence[str]) -> Iterator[DictConfig]:
+def composed_job(cfg: DictConfig) -> Iterator[DictConfig]:
     """One job's configuration; within the context ``${hydra:...}`` gives the job's own values, as while it runs.
 
     Arguments:
-        loader: Hydra's.
-        sweep: the multirun's configuration.
-        overrides: the job's, as ``key=value``.
+        cfg: as Hydra's loader composes it, with its own part.
     """
-    cfg = loader.load_sweep_config(sweep, list(overrides))
     state = HydraConfig.instance()
     before = state.cfg
     try:
@@ -172,7 +171,7 @@ def run_job(cfg: DictConfig, train: Callable[[DictConfig], Mapping[str, float]])
         log.warning("%s is not run: sweep.on_failure=stop, and a job has failed", job.name)
         return None
     complete = (job / METRICS).exists()
-    description = _description(cfg)
+    description = job_description(cfg)
     if not (job / CONFIG).exists():
         write_json(job / JOB, description)
     try:
@@ -198,17 +197,17 @@ def lost_job(loader: ConfigLoader, sweep: DictConfig, overrides: Sequence[str], 
         overrides: the job's, as ``key=value``.
         error: what the engine says.
     """
-    with composed_job(loader, sweep, overrides) as cfg:
+    with composed_job(loader.load_sweep_config(sweep, list(overrides))) as cfg:
         job = Path(cfg.run_dir)
         if not (job / METRICS).exists():
             why = next(iter(str(error).splitlines()), "")
-            write_json(job / JOB, _description(cfg))
+            write_json(job / JOB, job_description(cfg))
             _record_failure(cfg, f"its worker died ({type(error).__name__}: {why}); run the sweep again to go on")
         log.error("%s: its worker died", job.name)
     return JobReturn(overrides=overrides, status=JobStatus.COMPLETED)
 
 
-def _description(cfg: DictConfig) -> dict[str, Any]:
+def job_description(cfg: DictConfig) -> dict[str, Any]:
     """What of the sweep a job's folder is to tell."""
     hydra = HydraConfig.get()
     return {

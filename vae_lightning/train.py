@@ -5,10 +5,10 @@ import os
 import shlex
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -38,6 +38,8 @@ from vae_lightning.sweep import axis_values, run_job
 __all__ = ["main", "train"]
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 def main() -> None:
@@ -104,90 +106,144 @@ def train(cfg: DictConfig) -> dict[str, float]:
 def _train(config: Mapping[str, Any]) -> dict[str, float]:
     # Only now, since they take seconds to import.
     import lightning.pytorch as pl
-    from lightning.pytorch.loggers import Logger
 
-    from vae_lightning.checkpoints import SafeCheckpointIO, newest_checkpoint
-    from vae_lightning.curves import Curves
+    from vae_lightning.checkpoints import SafeCheckpointIO, checkpoints
     from vae_lightning.interruption import Interruption
     from vae_lightning.targets import build
 
     began = time.perf_counter()
     run = Path(config["run_dir"])
-    is_first = rank() == 0
     quiet()
     pl.seed_everything(config["seed"], verbose=False)  # for models and callbacks of others; ours have their own streams
     data = build("data", config["data"], pl.LightningDataModule)
-    model = build("model", config["model"], pl.LightningModule)
-    callbacks = [
-        build(f"callbacks.{name}", node, pl.Callback) for name, node in _wanted_callbacks(config).items() if node
-    ]
-    newest = newest_checkpoint(run) if (run / CONFIG).exists() and not config["restart"] else None
-    resumed, state = newest or (None, None)
-    loggers = [
-        build(f"logger.{name}", _resuming(node, state), Logger)  # type: ignore[type-abstract]
-        for name, node in config["logger"].items()
-        if node
-    ]
+    model = build_model(config, data, pl.LightningModule)
+    callbacks = list(build_callbacks(config).values())
+    goes_on = (run / CONFIG).exists() and not config["restart"]
+    resumed, state = next(checkpoints(run), (None, None)) if goes_on else (None, None)
     trainer = build(
         "trainer",
         config["trainer"],
         pl.Trainer,
         callbacks=[*callbacks, Interruption()],
-        logger=loggers,
+        logger=build_loggers(config, state),
         plugins=[SafeCheckpointIO()],
         default_root_dir=run,
     )
-    if is_first:
+    if rank() == 0:
         data.prepare_data()
         data.setup("fit")
         if state is not None:
             log.info("%s was cut off: it goes on after epoch %d", os.path.relpath(run), state["epoch"] + 1)
-        elif (run / CONFIG).exists():
-            clear(run)
-        (run / FAILURE).unlink(missing_ok=True)
-        write_file(run / CONFIG, OmegaConf.to_yaml(config))
-        write_json(run / ENVIRONMENT, environment())
+        begin(config, environment(), goes_on=state is not None)
     prepared = time.perf_counter()
     trainer.fit(model, datamodule=data, ckpt_path=resumed, weights_only=True)
     fitted = time.perf_counter()
-    found: dict[str, Any] = dict(trainer.callback_metrics)
-    # Of a run that was cut off after its last epoch the Trainer knows nothing any more, but the curves do.
-    for row in (row for callback in callbacks if isinstance(callback, Curves) for row in callback.rows):
-        found |= row
+    found = dict(trainer.callback_metrics)
     trainer.test(model, datamodule=data, verbose=False)
-    found |= trainer.callback_metrics
-
-    stages = ("train/", "val/", "test/", "probe/")
-    metrics = {name: float(value) for stage in stages for name, value in found.items() if name.startswith(stage)}
-    metrics["epochs"] = trainer.current_epoch
-    metrics["fit_seconds"] = round(fitted - prepared, 3)
-    metrics["total_seconds"] = round(time.perf_counter() - began, 3)
-    if is_first:
-        _log_hyperparameters(
-            trainer.loggers, axis_values(config["sweep"]["axes"], OmegaConf.create(dict(config))), metrics
-        )
-        write_json(run / METRICS, metrics)
+    metrics = known_metrics(found | trainer.callback_metrics, callbacks) | {
+        "epochs": trainer.current_epoch,
+        "fit_seconds": round(fitted - prepared, 3),
+        "total_seconds": round(time.perf_counter() - began, 3),
+    }
+    if rank() == 0:
+        finish(config, metrics, trainer.loggers, axis_values(config["sweep"]["axes"], OmegaConf.create(dict(config))))
         print(closing_table(metrics, Path(os.path.relpath(run))))
     return metrics
 
 
-def _resuming(node: Mapping[str, Any], checkpoint: Mapping[str, Any] | None) -> dict[str, Any]:
-    """A logger's configuration; one with purge_step draws anew what was drawn at and after the checkpoint's step."""
-    return {**node, "purge_step": checkpoint["global_step"]} if checkpoint and "purge_step" in node else {**node}
+# What one run and the runs of a stack have in common.
 
 
-def _log_hyperparameters(loggers: Sequence[Any], values: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
-    """Tell TensorBoard's HParams what varies in the sweep, beside the final loss and accuracies."""
+def build_model(config: Mapping[str, Any], data: object, base: type[T]) -> T:
+    """A configuration's model; a null in ``model.image_shape`` is the shape of the data's images.
+
+    Raises:
+        InputError: if it cannot be built, or is made for images of another shape.
+    """
+    from vae_lightning.targets import build
+
+    node, shape = config["model"], getattr(data, "image_shape", None)
+    if shape is None:  # data of another kind
+        return build("model", node, base)
+    if node.get("image_shape", shape) is None:
+        node = {**node, "image_shape": list(shape)}
+    model = build("model", node, base)
+    found = getattr(model, "image_shape", shape)
+    if tuple(found) != tuple(shape):
+        raise InputError(f"model.image_shape={list(found)}: must be {list(shape)}, the data's, or null")
+    return model
+
+
+def build_callbacks(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration's callbacks by their names, but those that watch validation where there is none."""
+    from lightning.pytorch import Callback
+
+    from vae_lightning.targets import build
+
+    callbacks = {}
+    for name, node in config["callbacks"].items():
+        if config["data"].get("val_size") == 0 and str((node or {}).get("monitor", "")).startswith("val/"):
+            log.info("callbacks.%s is left out: it watches %s, and data.val_size is 0", name, node["monitor"])
+        elif node:
+            callbacks[name] = build(f"callbacks.{name}", node, Callback)
+    return callbacks
+
+
+def build_loggers(config: Mapping[str, Any], checkpoint: Mapping[str, Any] | None) -> list[Any]:
+    """A configuration's loggers; what was drawn at and after the checkpoint's step is to be drawn anew."""
+    from lightning.pytorch.loggers import Logger
+
+    from vae_lightning.targets import build
+
+    loggers = []
+    for name, node in config["logger"].items():
+        if node:
+            again = {"purge_step": checkpoint["global_step"]} if checkpoint and "purge_step" in node else {}
+            loggers.append(build(f"logger.{name}", {**node, **again}, Logger))  # type: ignore[type-abstract]
+    return loggers
+
+
+def begin(config: Mapping[str, Any], environment: Mapping[str, Any], goes_on: bool) -> None:
+    """Write what a run directory holds from the first step on, in the place of another run if that does not go on."""
+    run = Path(config["run_dir"])
+    if not goes_on and (run / CONFIG).exists():
+        clear(run)
+    (run / FAILURE).unlink(missing_ok=True)
+    write_file(run / CONFIG, OmegaConf.to_yaml(dict(config)))
+    write_json(run / ENVIRONMENT, environment)
+
+
+def known_metrics(found: Mapping[str, Any], callbacks: Iterable[Any]) -> dict[str, float]:
+    """What is known of a run's losses and accuracies.
+
+    Arguments:
+        found: the Trainer's metrics. Of a run that was cut off after its last epoch it knows nothing any more.
+        callbacks: but their curves do.
+    """
+    from vae_lightning.curves import Curves
+
+    everything = dict(found)
+    for row in (row for callback in callbacks if isinstance(callback, Curves) for row in callback.rows):
+        everything |= row
+    stages = ("train/", "val/", "test/", "probe/")
+    return {name: float(value) for stage in stages for name, value in everything.items() if name.startswith(stage)}
+
+
+def finish(
+    config: Mapping[str, Any], metrics: Mapping[str, float], loggers: Sequence[Any], axes: Mapping[str, Any]
+) -> None:
+    """Tell TensorBoard's HParams what varies in the sweep, beside the final loss and accuracies; complete the run."""
     from lightning.pytorch.loggers import TensorBoardLogger
 
     final = {
         f"final/{name}": metrics[name] for name in ("val/loss", "probe/train_acc", "probe/val_acc") if name in metrics
     }
     for logger in loggers:
-        if values and isinstance(logger, TensorBoardLogger):
-            plain = {name: value if isinstance(value, int | float) else str(value) for name, value in values.items()}
+        if axes and isinstance(logger, TensorBoardLogger):
+            plain = {name: value if isinstance(value, int | float) else str(value) for name, value in axes.items()}
             logger.log_hyperparams(plain, final)
             logger.finalize("success")
+    write_json(Path(config["run_dir"]) / METRICS, metrics)
 
 
 def quiet() -> None:
@@ -200,6 +256,7 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", "Total length of `list` across ranks is zero.*")  # data.val_size=0
     warnings.filterwarnings("ignore", ".*sync_dist=True.*")  # of what all processes agree on
     warnings.filterwarnings("ignore", ".*is smaller than the logging interval.*")  # curves have a point an epoch
+    warnings.filterwarnings("ignore", ".*gradient layout contract.*")  # a stack's are columns of one matrix
 
 
 def closing_table(metrics: Mapping[str, float], run: Path) -> str:
@@ -224,18 +281,6 @@ def closing_table(metrics: Mapping[str, float], run: Path) -> str:
     if (run / "tensorboard").exists():
         lines.append(f"{'monitor':10} tensorboard --logdir {shlex.quote(str(run))}")
     return "\n".join(lines)
-
-
-def _wanted_callbacks(config: Mapping[str, Any]) -> dict[str, Any]:
-    """All callbacks but those that watch validation where there is none."""
-    wanted = {}
-    for name, node in config["callbacks"].items():
-        monitor = str((node or {}).get("monitor", ""))
-        if config["data"].get("val_size") == 0 and monitor.startswith("val/"):
-            log.info("callbacks.%s is left out: it watches %s, and data.val_size is 0", name, monitor)
-        else:
-            wanted[name] = node
-    return wanted
 
 
 if __name__ == "__main__":

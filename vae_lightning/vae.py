@@ -1,6 +1,7 @@
 """The variational autoencoder."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -10,16 +11,17 @@ from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
-from vae_lightning.checks import OPTIMIZER, check
+from vae_lightning.checks import OPTIMIZER, InputError, check
 from vae_lightning.checks import VAE as RULES
-from vae_lightning.networks import mlp_decoder, mlp_encoder
+from vae_lightning.networks import build_network, mlp_decoder, mlp_encoder
 from vae_lightning.objectives import bernoulli_nll, gaussian_kl
 from vae_lightning.streams import NormalStream, generator, seeded
 from vae_lightning.targets import build
 
-__all__ = ["ADAM", "ELBO", "VAE", "Posterior"]
+__all__ = ["ADAM", "ELBO", "VAE", "Posterior", "divergence", "evaluating", "log_position"]
 
 ADAM: Mapping[str, Any] = {"_target_": "torch.optim.Adam", "lr": 1e-3, "fused": True}
+WIDTHS = (128,)
 
 
 class Posterior(NamedTuple):
@@ -42,6 +44,32 @@ class ELBO(NamedTuple):
         return {name: term.sum(-1, dtype=precision) for name, term in self._asdict().items()}
 
 
+def divergence(loss: Tensor, norm: Tensor, epoch: int, step: int, lr: float) -> str:
+    """What is said of a model whose loss, or whose weights' norm, is not finite; epochs are from 0."""
+    return (
+        f"the loss is {loss.item()} and the weights' norm {norm.item()} in epoch {epoch + 1}, by step {step}, "
+        f"with optimizer.lr={lr}"
+    )
+
+
+def log_position(module: LightningModule) -> None:
+    """Draw curves over optimiser steps; by itself Lightning would count calls of training_step."""
+    module.log_dict({"step": float(module.global_step), "epoch": float(module.current_epoch)})
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Within it a module is in eval mode and nothing gets gradients; after it each part's mode is as it was found."""
+    modes = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for part, mode in modes.items():
+            part.training = mode
+
+
 class VAE(LightningModule):
     """A variational autoencoder with a Gaussian posterior and Bernoulli pixels.
 
@@ -56,13 +84,18 @@ class VAE(LightningModule):
 
     Arguments:
         latent_dim: number of latent dimensions.
-        widths: the encoder's hidden layers; the decoder has the same in reverse.
+        widths: hidden layers of an encoder of linear layers; such a decoder has the same in reverse.
+        encoder: ``_target_``, the full name of a ``torch.nn.Module``, and its arguments, plain values; None for linear
+            layers. It is made as ``Class(image_shape=..., latent_dim=..., **arguments)`` and maps images ``(B, C, H,
+            W)`` to ``(B, 2 * latent_dim)``, mu and logvar side by side; other batch dimensions are made one for it.
+        decoder: likewise, from ``(B, latent_dim)`` to the pixels' logits ``(B, C, H, W)``.
         image_shape: ``(C, H, W)``.
         optimizer: ``_target_``, the full name of a ``torch.optim.Optimizer``, and its arguments.
         seed: of the initial weights and of the latent noise; global generators are neither used nor changed.
 
     Raises:
-        InputError: if an argument is not what :mod:`vae_lightning.checks` allows.
+        InputError: if an argument is not what :mod:`vae_lightning.checks` allows, or an encoder or decoder cannot be
+            made or maps to another shape.
 
     References:
         Auto-Encoding Variational Bayes, Kingma and Welling, 2014 (https://arxiv.org/abs/1312.6114).
@@ -79,7 +112,9 @@ class VAE(LightningModule):
     def __init__(
         self,
         latent_dim: int = 20,
-        widths: Sequence[int] = (128,),
+        widths: Sequence[int] = WIDTHS,
+        encoder: Mapping[str, Any] | None = None,
+        decoder: Mapping[str, Any] | None = None,
         image_shape: Sequence[int] = (1, 28, 28),
         optimizer: Mapping[str, Any] = ADAM,
         seed: int = 0,
@@ -88,22 +123,37 @@ class VAE(LightningModule):
         hyperparameters = {
             "latent_dim": latent_dim,
             "widths": widths,
+            "encoder": encoder,
+            "decoder": decoder,
             "image_shape": image_shape,
             "optimizer": optimizer,
             "seed": seed,
         }
         check(hyperparameters, RULES)
+        if encoder is not None and decoder is not None and tuple(widths) != WIDTHS:
+            raise InputError(f"widths={[*widths]}: must be {[*WIDTHS]}, as nothing is made of it beside both networks")
         check(optimizer, OPTIMIZER, "optimizer.")
         # Plain lists and dicts, so that a checkpoint can be read with weights_only=True.
         self.save_hyperparameters(
-            hyperparameters | {"widths": [*widths], "image_shape": [*image_shape], "optimizer": {**optimizer}},
+            hyperparameters
+            | {"widths": [*widths], "image_shape": [*image_shape], "optimizer": {**optimizer}}
+            | {"encoder": encoder and {**encoder}, "decoder": decoder and {**decoder}},
             logger=False,  # TensorBoard's HParams are for what varies in a sweep
         )
         self.automatic_optimization = False  # a block holds several steps
         self.latent_dim, self.image_shape, self.seed = latent_dim, tuple(image_shape), seed
+        given: dict[str, Any] = {"image_shape": self.image_shape, "latent_dim": latent_dim}
         with seeded(seed, "initialisation"):
-            self.encoder = mlp_encoder(image_shape, widths, latent_dim)
-            self.decoder = mlp_decoder(latent_dim, widths[::-1], image_shape)
+            self.encoder: nn.Module = (
+                mlp_encoder(image_shape, widths, latent_dim)
+                if encoder is None
+                else build_network("encoder", encoder, self.image_shape, [2 * latent_dim], **given)
+            )
+            self.decoder: nn.Module = (
+                mlp_decoder(latent_dim, widths[::-1], image_shape)
+                if decoder is None
+                else build_network("decoder", decoder, [latent_dim], self.image_shape, **given)
+            )
         self.configure_optimizers()  # made once already here, so that bad arguments are refused now
 
     @classmethod
@@ -139,6 +189,10 @@ class VAE(LightningModule):
         logits: Tensor = self.decoder(z)
         return logits
 
+    def nll(self, z: Tensor, images: Tensor) -> Tensor:
+        """-log p(x|z) in nats: images ``(..., C, H, W)`` under latents ``(..., latent_dim)``, to ``(...)``."""
+        return bernoulli_nll(self.decode(z), images)
+
     def elbo(self, images: Tensor, noise: Tensor | None = None) -> ELBO:
         """The negative evidence lower bound of each image, one latent sample each.
 
@@ -148,7 +202,7 @@ class VAE(LightningModule):
         """
         mu, logvar = self.encode(images)
         z = self.reparameterize(mu, logvar, torch.randn_like(mu) if noise is None else noise)
-        recon = bernoulli_nll(self.decode(z), images)
+        recon = self.nll(z, images)
         kl = gaussian_kl(mu, logvar).sum(-1)
         return ELBO(recon + kl, recon, kl)
 
@@ -203,16 +257,13 @@ class VAE(LightningModule):
         # Of a gradient that is not finite the loss tells only a step later, which may be after a checkpoint.
         loss, weights = elbo.loss.sum() / max(1, len(elbo.loss)), get_total_norm(self.parameters())
         if not (loss + weights).isfinite():
-            raise FloatingPointError(
-                f"the loss is {loss.item()} and the weights' norm {weights.item()} in epoch {self.current_epoch + 1}, "
-                f"within the {len(steps)} steps up to {self.global_step}, with "
-                f"optimizer.lr={optimizer.param_groups[0]['lr']}"
-            )
+            lr = optimizer.param_groups[0]["lr"]
+            raise FloatingPointError(divergence(loss, weights, self.current_epoch, self.global_step, lr))
         self._log_means("train", elbo)
         self.log("loss", loss, prog_bar=True, logger=False)
 
     def on_train_epoch_end(self) -> None:
-        self._log_position()
+        log_position(self)
 
     # Validation and test: the noise is the same in each pass, so that passes can be compared.
 
@@ -223,7 +274,7 @@ class VAE(LightningModule):
         self._log_means("val", self._evaluate(batch))
 
     def on_validation_epoch_end(self) -> None:
-        self._log_position()
+        log_position(self)
 
     on_test_epoch_start = on_validation_epoch_start
 
@@ -268,7 +319,3 @@ class VAE(LightningModule):
         # Lightning divides the sum of the processes' counts by their number in whole numbers; so it comes out even.
         weight = count * self.trainer.world_size
         self.log_dict(means, on_step=False, on_epoch=True, batch_size=weight, sync_dist=True)
-
-    def _log_position(self) -> None:
-        """Draw curves over optimiser steps; by itself Lightning would count calls of training_step."""
-        self.log_dict({"step": float(self.global_step), "epoch": float(self.current_epoch)})

@@ -43,7 +43,7 @@ class GridSweeper(BasicSweeper):
             log.info("%d of %d jobs are complete", len(jobs) - len(remaining), len(jobs))
         try:
             for job in remaining:
-                with composed_job(self.hydra_context.config_loader, self.config, job) as cfg:
+                with composed_job(self.hydra_context.config_loader.load_sweep_config(self.config, job)) as cfg:
                     config = resolved(cfg)
                     check_config(config)
                     check_same(Path(config["run_dir"]), config)
