@@ -4,7 +4,11 @@
 # make format  put files into the format that make check asks for
 
 PYTHON ?= python3
+
+# Tests run in so many processes, each with one thread; the tests of a file stay together.
+WORKERS ?= 2
 BIN := .venv/bin
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile
 export PIP_CONSTRAINT := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -14,10 +18,10 @@ train: .venv/installed
 	$(BIN)/vae-train experiment=quickstart $(ARGS)
 
 test: .venv/installed-dev
-	$(BIN)/pytest -m "not slow" $(ARGS)
+	$(PYTEST) -m "not slow" $(ARGS)
 
 test-all: .venv/installed-dev
-	$(BIN)/pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 check: .venv/installed-dev
 	$(BIN)/ruff format --check .

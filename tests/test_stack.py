@@ -143,6 +143,48 @@ class Scaled(VAE):
         self.encoder = nn.Sequential(self.encoder, nn.LayerNorm(2 * self.latent_dim, elementwise_affine=False))
 
 
+OBJECTIVES = "vae_lightning.objectives."
+CHOICES: dict[str, dict[str, Any]] = {
+    "free bits": {"objective": {"_target_": OBJECTIVES + "FreeBits", "free_nats": 0.2}},
+    "IWAE": {"objective": {"_target_": OBJECTIVES + "IWAE", "samples": 3}},
+    "IWAE as it comes": {"objective": {"_target_": OBJECTIVES + "IWAE", "doubly_reparameterized": False}},
+    "continuous Bernoulli": {"likelihood": {"_target_": "vae_lightning.likelihoods.ContinuousBernoulli"}},
+    "Gaussian": {"likelihood": {"_target_": "vae_lightning.likelihoods.Gaussian"}},
+    "score function": {"estimator": {"_target_": "vae_lightning.estimators.ScoreFunction", "baseline": True}},
+    "no gradient": {"estimator": {"_target_": "vae_lightning.estimators.NoGradient"}},
+    "cosine": {"schedule": {"_target_": "vae_lightning.schedules.Cosine", "steps": 15, "warmup_steps": 5}},
+    "shape": {"widths": (32, 16), "decoder_widths": (24,), "activation": "tanh"},
+}
+
+
+@pytest.mark.parametrize("networks", ["linear", "conv"])
+@pytest.mark.parametrize("choice", ["beta", *CHOICES])
+def test_what_is_trained_and_how_makes_no_difference(
+    choice: str, networks: str, data: Callable[..., FewDigits]
+) -> None:
+    if networks == "conv" and choice == "shape":
+        return
+    warm_up = {"_target_": "vae_lightning.schedules.WarmUp", "steps": 20}
+
+    def models() -> list[VAE]:
+        def options(beta: float) -> dict[str, Any]:
+            if choice == "beta":
+                return {"objective": {"_target_": OBJECTIVES + "BetaELBO", "beta": beta, "schedule": warm_up}}
+            return CHOICES[choice]
+
+        own = NETWORKS.get(networks, {"widths": (32,)})
+        return [VAE(size, seed=size, **own | options(beta)) for size, beta in ((3, 0.1), (7, 3.0))]
+
+    together = fitted(Stack(models()), StackData(data(binarisation="dynamic"), [3, 7]))
+    for k, model in enumerate(models()):
+        alone = fitted(model, data(seed=model.seed, binarisation="dynamic"))
+        names = ["train/loss", "val/kl", "test/loss"]
+        if choice in ("beta", "free bits", "IWAE", "IWAE as it comes"):
+            names.append("train/objective")
+        for name in names:
+            assert together[f"{k}/{name}"] == pytest.approx(alone[name], rel=1e-10), (k, name)
+
+
 def test_models_that_cannot_be_stacked_are_refused() -> None:
     Stack([Scaled(latent_dim=2, seed=seed) for seed in (0, 1)])
     with pytest.raises(InputError, match="Scaled: cannot be stacked with another latent_dim"):

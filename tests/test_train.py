@@ -420,7 +420,7 @@ def test_train_and_evaluate_as_commands(command: Command, tmp_path: Path) -> Non
     assert again.stderr == ""
     evaluation = json.loads((run / "evaluation.json").read_text())
     assert evaluation["protocol"]["checkpoint"] == "best"
-    for shown in (f"{evaluation['test/log_likelihood']:.3f}", "K=20, grey values", "of 2\n", "probe by validation"):
+    for shown in (f"{evaluation['test/log_likelihood']:.3f}", "K=20, binarisation: none", "of 2\n", "probe by validation"):
         assert shown in again.stdout
     assert f"C={evaluation['chosen_probe/C']:g}" in again.stdout
 

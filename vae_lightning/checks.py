@@ -8,16 +8,21 @@ from dataclasses import dataclass
 from typing import Any
 
 __all__ = [
+    "BETA",
     "CONVOLUTIONS",
     "EMNIST",
     "EVALUATION",
     "FILES",
+    "FREE_BITS",
     "IMAGES",
+    "IWAE",
     "LIKELIHOOD",
     "MNIST",
     "OPTIMIZER",
     "PROBE",
     "RESIDUAL",
+    "SCHEDULES",
+    "SCORE_FUNCTION",
     "STACKED",
     "SWEEP",
     "TRAINING_IMAGES",
@@ -116,7 +121,7 @@ def _is_plain(value: Any) -> bool:
     return value is None or type(value) in (bool, int, float, str)
 
 
-_network = Rule(
+_made = Rule(
     "a mapping with _target_, the class, and its arguments, plain values",
     lambda value: isinstance(value, Mapping) and text.accepts(value.get("_target_")) and _is_plain({**value}),
 )
@@ -129,8 +134,28 @@ VAE = {
         "a mapping with _target_, the class, and its arguments", lambda value: isinstance(value, Mapping)
     ),
     "seed": _seed,
-    "encoder": optional(_network),
-    "decoder": optional(_network),
+    "decoder_widths": optional(several(integer(at_least=1))),
+    "activation": one_of("relu", "leaky_relu", "elu", "silu", "gelu", "tanh"),
+    "encoder": optional(_made),
+    "decoder": optional(_made),
+    "likelihood": _made,
+    "objective": _made,
+    "estimator": _made,
+    "schedule": _made,
+}
+
+BETA = {"beta": number(at_least=0), "schedule": optional(_made)}
+FREE_BITS = {"free_nats": number(at_least=0)}
+IWAE = {"samples": integer(at_least=1), "doubly_reparameterized": _flag}
+
+SCORE_FUNCTION = {"baseline": _flag}
+
+SCHEDULES: dict[str, dict[str, Rule]] = {
+    "Constant": {},
+    "WarmUp": {"steps": integer(at_least=1), "start": number(at_least=0)},
+    "Cosine": {"steps": integer(at_least=1), "warmup_steps": integer(at_least=0), "end": number(at_least=0)},
+    "Cyclical": {"period": integer(at_least=1), "rising": number(above=0)},
+    "Staircase": {"at": several(integer(at_least=1)), "factors": several(number(at_least=0))},
 }
 
 # Of networks; the rest of their arguments the VAE gives.
@@ -154,6 +179,7 @@ IMAGES = {
     "val_size": integer(at_least=0),
     "split_seed": _seed,
     "seed": _seed,
+    "binarisation": one_of("none", "dynamic", "threshold"),
     "device": text,
 }
 MNIST = {"root": text, "mirror": optional(text)}
@@ -212,6 +238,17 @@ STACKED = {"max_stack": optional(integer(at_least=1))}
 
 RULES = {
     "vae_lightning.VAE": {**VAE, "image_shape": optional(VAE["image_shape"])},  # null: the data's
+    "vae_lightning.objectives.NegativeELBO": {},
+    "vae_lightning.objectives.BetaELBO": BETA,
+    "vae_lightning.objectives.FreeBits": FREE_BITS,
+    "vae_lightning.objectives.IWAE": IWAE,
+    "vae_lightning.likelihoods.Bernoulli": {},
+    "vae_lightning.likelihoods.ContinuousBernoulli": {},
+    "vae_lightning.likelihoods.Gaussian": {},
+    "vae_lightning.estimators.Reparameterization": {},
+    "vae_lightning.estimators.NoGradient": {},
+    "vae_lightning.estimators.ScoreFunction": SCORE_FUNCTION,
+    **{f"vae_lightning.schedules.{name}": rules for name, rules in SCHEDULES.items()},
     "vae_lightning.networks.ConvEncoder": CONVOLUTIONS,
     "vae_lightning.networks.ConvDecoder": CONVOLUTIONS,
     "vae_lightning.networks.ResidualEncoder": RESIDUAL,

@@ -1,5 +1,6 @@
 """Images in memory: the LightningDataModule that splits them and hands out batches."""
 
+import copy
 from abc import abstractmethod
 from collections.abc import Iterator
 from typing import NamedTuple, TypedDict
@@ -16,6 +17,7 @@ from vae_lightning.streams import generator
 __all__ = [
     "BlockSampler",
     "ByteImages",
+    "DynamicImages",
     "ImageDataModule",
     "ImageOptions",
     "LabelledImages",
@@ -53,6 +55,34 @@ class ByteImages(Dataset[tuple[Tensor, Tensor]]):
         return torch.div(self.data.images[index], 255), self.data.labels[index]
 
 
+def binarised(data: LabelledImages, generator: torch.Generator) -> LabelledImages:
+    """Each pixel drawn anew: white, 255, with its grey value / 255 as the probability, else black."""
+    bounds = torch.empty(data.images.shape, dtype=torch.uint8).random_(0, 255, generator=generator)  # 0 to 254
+    return data._replace(images=(data.images > bounds.to(data.images.device)).to(torch.uint8) * 255)
+
+
+class DynamicImages(ByteImages):
+    """Images binarised anew in each epoch; before the first, once and for all.
+
+    Arguments:
+        data: grey images.
+        split_seed: of the images before the first epoch.
+        seed: of those of each epoch.
+
+    References:
+        On the quantitative analysis of deep belief networks, Salakhutdinov and Murray, 2008
+        (https://doi.org/10.1145/1390156.1390266), of grey values as probabilities.
+    """
+
+    def __init__(self, data: LabelledImages, split_seed: int, seed: int) -> None:
+        super().__init__(binarised(data, generator(split_seed, "binarisation", 0)))
+        self.grey, self.seed = data, seed
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw an epoch's pixels; the same for the same seed and epoch, whatever the order of the images."""
+        self.data = binarised(self.grey, generator(self.seed, "pixels", epoch))
+
+
 class BlockSampler(DistributedSampler[Tensor]):
     """Indices of a whole epoch, in batches or in blocks of batches; the order is a function of (seed, epoch) alone.
 
@@ -65,11 +95,25 @@ class BlockSampler(DistributedSampler[Tensor]):
         block_size: if 1, each item is a batch, ``(batch_size,)``. Else each is a block of up to that many whole
             batches, ``(block_size, batch_size)``, and a last, shorter batch comes by itself.
         seed: of the order; if None, the images come in their own order.
+        images: told of each epoch before it begins.
     """
 
-    def __init__(self, size: int, batch_size: int, block_size: int = 1, seed: int | None = None) -> None:
+    def __init__(
+        self,
+        size: int,
+        batch_size: int,
+        block_size: int = 1,
+        seed: int | None = None,
+        images: DynamicImages | None = None,
+    ) -> None:
         super().__init__(range(size), num_replicas=1, rank=0)  # type: ignore[arg-type]
         self.size, self.batch_size, self.block_size, self.order_seed = size, batch_size, block_size, seed
+        self.images = images
+
+    def set_epoch(self, epoch: int) -> None:
+        super().set_epoch(epoch)
+        if self.images is not None:
+            self.images.set_epoch(epoch)
 
     def __len__(self) -> int:
         batches, rest = divmod(self.size, self.batch_size)
@@ -97,6 +141,7 @@ class ImageOptions(TypedDict, total=False):
     val_size: int
     split_seed: int
     seed: int
+    binarisation: str
     device: str
 
 
@@ -117,7 +162,10 @@ class ImageDataModule(LightningDataModule):
             one optimiser step (see :class:`vae_lightning.VAE`): faster, since the Trainer works once a block.
         val_size: number of training images set apart for validation.
         split_seed: chooses them.
-        seed: of the order of the training images.
+        seed: of the order of the training images, and of their pixels if these are drawn.
+        binarisation: ``"none"``: grey values as they are. ``"dynamic"``: each pixel is white with its grey value as the
+            probability; training images are drawn anew in each epoch, and those of validation, test and probe once, by
+            ``split_seed``. ``"threshold"``: white from a grey value of one half on.
         device: where the images are kept, ``"cpu"`` or an accelerator such as ``"cuda"``.
 
     Raises:
@@ -135,13 +183,15 @@ class ImageDataModule(LightningDataModule):
         val_size: int = 5000,
         split_seed: int = 0,
         seed: int = 0,
+        binarisation: str = "none",
         device: str = "cpu",
     ) -> None:
         super().__init__()
-        given = (batch_size, eval_batch_size, block_size, val_size, split_seed, seed, device)
+        given = (batch_size, eval_batch_size, block_size, val_size, split_seed, seed, binarisation, device)
         check(dict(zip(ImageOptions.__annotations__, given, strict=True)), IMAGES)
         self.batch_size, self.eval_batch_size, self.block_size = batch_size, eval_batch_size, block_size
-        self.val_size, self.split_seed, self.seed, self.device = val_size, split_seed, seed, device
+        self.val_size, self.split_seed, self.seed = val_size, split_seed, seed
+        self.binarisation, self.device = binarisation, device
         self.train: ByteImages | None = None
 
     @property
@@ -170,15 +220,35 @@ class ImageDataModule(LightningDataModule):
                 f"for the training set has {len(train.labels)} images"
             )
         val, rest = set_apart(train, self.val_size, generator(self.split_seed, "split"))
-        self.train, self.val, self.test = (ByteImages(part.to(self.device)) for part in (rest, val, test))
+        parts = [part.to(self.device) for part in (rest, val, test)]
+        if self.binarisation == "threshold":
+            parts = [part._replace(images=(part.images >= 128).to(torch.uint8) * 255) for part in parts]
+        elif self.binarisation == "dynamic":
+            parts[1:] = [
+                binarised(part, generator(self.split_seed, "binarisation", place))
+                for place, part in enumerate(parts[1:], 1)
+            ]
+        self.train, self.val, self.test = map(ByteImages, parts)
+        if self.binarisation == "dynamic":
+            self.train = DynamicImages(parts[0], self.split_seed, self.seed)
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
+        images, order = self.training(self.seed)
+        return DataLoader(images, batch_size=None, sampler=order)
+
+    def training(self, seed: int) -> tuple[ByteImages, BlockSampler]:
+        """The training images and their order, for a loop of one's own to tell the order of each epoch.
+
+        Arguments:
+            seed: of the order, and of the pixels if these are drawn.
+        """
         assert self.train is not None, "setup() comes first"
-        return DataLoader(
-            self.train,
-            batch_size=None,
-            sampler=BlockSampler(len(self.train), self.batch_size, self.block_size, self.seed),
-        )
+        images, told = self.train, None
+        if isinstance(images, DynamicImages):
+            # Of its own, so that what others see stays as it is.
+            images = told = copy.copy(images)
+            images.seed = seed
+        return images, BlockSampler(len(images), self.batch_size, self.block_size, seed, told)
 
     def val_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]] | list[tuple[Tensor, Tensor]]:
         # An empty list tells Lightning that there is no validation.

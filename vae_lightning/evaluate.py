@@ -133,9 +133,8 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
         "precision": str(weights.dtype).removeprefix("torch."),
         "device": str(weights.device),
         "units": "nats per image",
-        "binarisation": "none",
-        "likelihood": "of grey values in [0, 1] as they are: under Bernoulli pixels log p(x|z) is a cross-entropy, and "
-        "log p(x) not the logarithm of a normalised likelihood",
+        "binarisation": config["data"].get("binarisation", "none"),
+        "likelihood": model.likelihood.meaning,
     }
     write_json(run / EVALUATION, {"protocol": protocol, **results})
     # The run's own train/loss is a mean over an epoch in which the weights changed.
@@ -262,7 +261,8 @@ def _print_closer(results: Mapping[str, Any], protocol: Mapping[str, Any]) -> No
         line(
             "log p(x)",
             f"{found['log_likelihood']:.3f}",
-            f"± {found['log_likelihood_standard_error']:.3f} over images; K={samples}, grey values",
+            f"± {found['log_likelihood_standard_error']:.3f} over images; K={samples}, "
+            f"binarisation: {protocol['binarisation']}",
         )
         line("  ELBO, same samples", f"{found['elbo']:.3f}")
         line("  effective samples", f"{found['effective_samples']:.1f}", "mean over images")

@@ -12,6 +12,7 @@ from vae_lightning.checks import CONVOLUTIONS, RESIDUAL, InputError, check
 from vae_lightning.targets import build
 
 __all__ = [
+    "ACTIVATIONS",
     "Batched",
     "ConvDecoder",
     "ConvEncoder",
@@ -23,27 +24,42 @@ __all__ = [
 ]
 
 
-def mlp_encoder(image_shape: Sequence[int], widths: Sequence[int], latent_dim: int) -> nn.Sequential:
+# What stands between two linear layers.
+ACTIVATIONS: Mapping[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "elu": nn.ELU,
+    "silu": nn.SiLU,
+    "gelu": nn.GELU,
+    "tanh": nn.Tanh,
+}
+
+
+def mlp_encoder(
+    image_shape: Sequence[int], widths: Sequence[int], latent_dim: int, activation: str = "relu"
+) -> nn.Sequential:
     """Images ``(..., C, H, W)`` to ``(..., 2 * latent_dim)``: mu and logvar side by side, one matrix for both heads."""
     return nn.Sequential(
         nn.Flatten(start_dim=-len(image_shape)),
-        *_mlp([prod(image_shape), *widths, 2 * latent_dim]),
+        *_mlp([prod(image_shape), *widths, 2 * latent_dim], activation),
     )
 
 
-def mlp_decoder(latent_dim: int, widths: Sequence[int], image_shape: Sequence[int]) -> nn.Sequential:
+def mlp_decoder(
+    latent_dim: int, widths: Sequence[int], image_shape: Sequence[int], activation: str = "relu"
+) -> nn.Sequential:
     """Latents ``(..., latent_dim)`` to the logits of the pixels ``(..., C, H, W)``."""
     return nn.Sequential(
-        *_mlp([latent_dim, *widths, prod(image_shape)]),
+        *_mlp([latent_dim, *widths, prod(image_shape)], activation),
         nn.Unflatten(-1, tuple(image_shape)),
     )
 
 
-def _mlp(sizes: Sequence[int]) -> list[nn.Module]:
-    """Linear layers of these sizes with a ReLU between each two."""
+def _mlp(sizes: Sequence[int], activation: str) -> list[nn.Module]:
+    """Linear layers of these sizes with an activation between each two."""
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(sizes):
-        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+        layers += [nn.Linear(inputs, outputs), ACTIVATIONS[activation]()]
     return layers[:-1]
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vae_lightning.objectives import gaussian_kl
+from vae_lightning.objectives.draws import gaussian_kl
 
 __all__ = ["KLParts", "active_units", "kl_parts", "kl_per_dimension"]
 

@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import configure_log
@@ -13,7 +13,10 @@ from omegaconf import DictConfig, OmegaConf
 from vae_lightning.checks import InputError
 from vae_lightning.run_directory import cores
 
-__all__ = ["check_processes", "launch", "local_devices", "rank", "started_outside", "world_size"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["batch_total", "check_processes", "launch", "local_devices", "rank", "started_outside", "world_size"]
 
 log = logging.getLogger(__name__)
 
@@ -137,3 +140,22 @@ def _run(cfg: DictConfig, hydra: DictConfig | None, threads: int) -> dict[str, f
             log.exception("process %d failed", rank())
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115  # the parent tells of it
         raise
+
+
+def batch_total(values: "Tensor", dim: int) -> "tuple[Tensor, int]":
+    """The sum over a batch of which each process may have a part, and the size of the batch; no gradient goes through.
+
+    Arguments:
+        values: this process's.
+        dim: the batch's dimension, which is kept with size 1.
+    """
+    import torch
+    from torch import distributed as dist
+
+    total, count = values.detach().sum(dim, keepdim=True), values.shape[dim]
+    if dist.is_available() and dist.is_initialized():
+        counted = torch.tensor(count, device=total.device)
+        for part in (total, counted):
+            dist.all_reduce(part)
+        count = int(counted)
+    return total, count

@@ -14,16 +14,22 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.optim import Optimizer
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
+from vae_lightning import likelihoods
 from vae_lightning.checks import InputError
-from vae_lightning.data import BlockSampler, ImageDataModule
+from vae_lightning.data import BlockSampler, ByteImages, ImageDataModule
+from vae_lightning.objectives.draws import ELBO, added_up
+from vae_lightning.objectives.negative_elbo import NegativeELBO
+from vae_lightning.objectives.objective import Objective
+from vae_lightning.schedules import scale_lr
 from vae_lightning.streams import NormalStream, generator
-from vae_lightning.vae import ELBO, VAE, Posterior, divergence, log_position
+from vae_lightning.targets import find_class
+from vae_lightning.vae import VAE, Posterior, divergence, draw, log_position
 
-__all__ = ["FREE", "Stack", "StackData"]
+__all__ = ["FREE", "Stack", "StackData", "in_common"]
 
-# What the models of a stack may differ in.
+# What the models of a stack may differ in, beside what their objective allows.
 FREE = ("latent_dim", "seed", "optimizer")
 
 # Optimisers that treat each number by itself, so that a stack's step is that of each model; others take norms of whole
@@ -32,6 +38,16 @@ ELEMENTWISE = ("ASGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam"
 
 # Layers without weights to which one more leading dimension makes no difference.
 _INDIFFERENT = (nn.Sequential, nn.Identity, nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Softplus, nn.Tanh)
+
+
+def in_common(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
+    """All of a model's hyperparameters but those in which the models of a stack may differ."""
+    common = {name: value for name, value in hyperparameters.items() if name not in FREE}
+    if "objective" in common:
+        objective = common["objective"]
+        free = find_class("objective._target_", objective["_target_"], Objective).FREE  # type: ignore[type-abstract]
+        common["objective"] = {name: value for name, value in objective.items() if name not in free}
+    return common
 
 
 class _BatchedLinear(torch.autograd.Function):
@@ -58,7 +74,7 @@ class _BatchedLinear(torch.autograd.Function):
 
 
 class _Linear(nn.Module):
-    """The linear layers of K models as one: ``(K, B, in)``, or ``(1, B, in)`` for all, to ``(K, B, out)``."""
+    """The linear layers of K models as one: ``(..., K, B, in)``, or ``(..., 1, B, in)``, to ``(..., K, B, out)``."""
 
     def __init__(self, layer: nn.Linear, count: int) -> None:
         super().__init__()
@@ -66,11 +82,16 @@ class _Linear(nn.Module):
         self.bias = nn.Parameter(layer.weight.new_zeros(count, layer.out_features))
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.expand(len(self.weight), *x.shape[1:])
+        count, *before = len(self.weight), *x.shape[:-3]
+        # What is in front of the models goes between them and their rows, and back again.
+        x = x.expand(*before, count, *x.shape[-2:])
+        rows = x.movedim(-3, 0).flatten(1, -2)
         if torch.is_autocast_enabled(x.device.type):  # which knows torch's own functions alone
-            return torch.baddbmm(self.bias[:, None], x, self.weight.mT)
-        product: Tensor = _BatchedLinear.apply(x, self.weight, self.bias)
-        return product
+            product = torch.baddbmm(self.bias[:, None], rows, self.weight.mT)
+        else:
+            product = _BatchedLinear.apply(rows, self.weight, self.bias)
+        restored: Tensor = product.unflatten(1, (*before, x.shape[-2])).movedim(0, -3)
+        return restored
 
 
 def _by_matrix_products(vae: VAE) -> bool:
@@ -78,12 +99,16 @@ def _by_matrix_products(vae: VAE) -> bool:
 
     Of a subclass nothing is known, be it a model, a layer or a sequence of layers.
     """
-    return type(vae) is VAE and all(
-        type(layer) in (nn.Linear, *_INDIFFERENT)
-        or (type(layer) is nn.Flatten and layer.start_dim < 0)
-        or (type(layer) is nn.Unflatten and isinstance(layer.dim, int) and layer.dim < 0)
-        for network in (vae.encoder, vae.decoder)
-        for layer in network.modules()
+    return (
+        type(vae) is VAE
+        and type(vae.likelihood).__module__ == likelihoods.__name__
+        and all(
+            type(layer) in (nn.Linear, *_INDIFFERENT)
+            or (type(layer) is nn.Flatten and layer.start_dim < 0)
+            or (type(layer) is nn.Unflatten and isinstance(layer.dim, int) and layer.dim < 0)
+            for network in (vae.encoder, vae.decoder)
+            for layer in network.modules()
+        )
     )
 
 
@@ -102,8 +127,8 @@ class _Method(nn.Module):
         super().__init__()
         self.model, self.name = model, name
 
-    def forward(self, *arguments: Tensor) -> tuple[Tensor, ...]:
-        return tuple(getattr(self.model, self.name)(*arguments))
+    def forward(self, *arguments: Tensor) -> Any:
+        return getattr(self.model, self.name)(*arguments)
 
 
 class _Optimizers(Optimizer):
@@ -130,10 +155,10 @@ class _Optimizers(Optimizer):
 class Stack(LightningModule):
     """K models of one architecture, trained together, each as if it were alone.
 
-    They may differ in ``latent_dim``, ``seed`` and the optimiser's arguments. A smaller ``latent_dim`` is padded with
-    zero weights that are fed zero noise: mu, logvar, their KL and every gradient there are exactly zero, and stay so.
-    Of a model whose loss or weights cease to be finite ``failures`` tells, and the others do not notice. Models with
-    the same optimiser are best put side by side, for they then share its steps.
+    They may differ in ``latent_dim``, ``seed``, the optimiser's arguments and the objective's ``beta``. A smaller
+    ``latent_dim`` is padded with zero weights that are fed zero noise: mu, logvar, their KL and every gradient there
+    are exactly zero, and stay so. Of a model whose loss or weights cease to be finite ``failures`` tells, and the
+    others do not notice. Models with the same optimiser are best put side by side, for they then share its steps.
 
     A :class:`VAE` of linear layers is computed by batched matrix products; any other, with networks or methods of
     one's own, by ``torch.func.vmap`` over the weights of all.
@@ -155,14 +180,17 @@ class Stack(LightningModule):
         torch.Size([2, 16])
     """
 
+    own_dims: Tensor
+
     def __init__(self, vaes: Sequence[VAE]) -> None:
         super().__init__()
         if not vaes:
             raise InputError("vaes: must be one or more")
         for vae in vaes:
-            for name, value in vaes[0].hparams.items():
-                if type(vae) is not type(vaes[0]) or (name not in FREE and vae.hparams[name] != value):
-                    raise InputError(f"{name}={vae.hparams[name]}: must be {value} for all models of a stack")
+            common = in_common(vae.hparams)
+            for name, value in in_common(vaes[0].hparams).items():
+                if type(vae) is not type(vaes[0]) or common[name] != value:
+                    raise InputError(f"{name}={common[name]}: must be {value} for all models of a stack")
             target = str(vae.hparams["optimizer"]["_target_"])
             if target not in [f"torch.optim.{name}" for name in ELEMENTWISE]:
                 raise InputError(f"optimizer._target_={target}: must be of torch.optim's {', '.join(ELEMENTWISE)}")
@@ -170,11 +198,17 @@ class Stack(LightningModule):
         self.vaes = tuple(vaes)  # a tuple, so that they are not part of this module
         self.latent_dim = max(vae.latent_dim for vae in vaes)
         self.model = copy.deepcopy(next(vae for vae in vaes if vae.latent_dim == self.latent_dim))
+        self.objective, self.estimator, self.schedule = self.model.objective, self.model.estimator, self.model.schedule
+        dims = torch.tensor([[vae.latent_dim] for vae in vaes])
+        own_dims = (torch.arange(self.latent_dim) < dims).to(next(self.model.parameters()))
+        self.register_buffer("own_dims", own_dims[:, None], persistent=False)  # (K, 1, latent_dim)
         self._by_matrix_products = _by_matrix_products(self.model)
         if self._by_matrix_products:
             _replace_linear(self.model, len(vaes))
+            self._make_room(self.model.likelihood)
         else:
-            self._prepare_for_vmap()
+            for module in self.model.modules():
+                self._make_room(module)
         with torch.no_grad():
             for name, weight in self.model.named_parameters():
                 for vae, padded in zip(vaes, weight, strict=True):
@@ -182,6 +216,9 @@ class Stack(LightningModule):
                     padded[self._place(vae, own.shape, padded.shape)] = own
         if not self._by_matrix_products:
             self._try()
+        for name in self.objective.FREE:
+            values = [[getattr(vae.objective, name)] for vae in vaes]
+            setattr(self.objective, name, torch.tensor(values, dtype=torch.float64))
         # The models that share an optimiser.
         self._groups: list[slice] = []
         for _, members in groupby(vaes, key=lambda vae: vae.hparams["optimizer"]):
@@ -190,12 +227,12 @@ class Stack(LightningModule):
         # Of each model that has diverged, by its place: why its numbers are worth nothing.
         self.failures: dict[int, str] = {}
 
-    def _prepare_for_vmap(self) -> None:
-        for module in self.model.modules():
-            if next(module.buffers(recurse=False), None) is not None:
-                raise InputError(f"{type(module).__name__}: a stack's models must have no state but their weights")
-            for name, weight in list(module.named_parameters(recurse=False)):
-                setattr(module, name, nn.Parameter(weight.new_zeros(len(self.vaes), *weight.shape)))
+    def _make_room(self, module: nn.Module) -> None:
+        """Give a module's own weights the models in front, all zero."""
+        if next(module.buffers(recurse=False), None) is not None:
+            raise InputError(f"{type(module).__name__}: a stack's models must have no state but their weights")
+        for name, weight in list(module.named_parameters(recurse=False)):
+            setattr(module, name, nn.Parameter(weight.new_zeros(len(self.vaes), *weight.shape)))
 
     def _try(self) -> None:
         """Compare a grey image's loss with each model's own: what a model does to its padding is not known."""
@@ -243,7 +280,25 @@ class Stack(LightningModule):
         Arguments:
             images: ``(K, B, C, H, W)``, or ``(1, B, C, H, W)`` if all models see the same.
         """
-        return Posterior(*self._call("encode", images))
+        if self._by_matrix_products:
+            mu, logvar = self.model.encode(images)
+        else:
+            mu, logvar = self._each("encode", (images, 0))
+        # Zero is zero already; what this stops are gradients, for a density's in its variance is not zero.
+        own = self.own_dims.to(mu)
+        return Posterior(mu * own, logvar * own)
+
+    def nll(self, z: Tensor, images: Tensor) -> Tensor:
+        """-log p(x|z) in nats of each image for each model, ``(..., K, B)``.
+
+        Arguments:
+            z: latents ``(..., K, B, latent_dim)``.
+            images: ``(K, B, C, H, W)``, or ``(1, B, C, H, W)`` if all models see the same.
+        """
+        if self._by_matrix_products:
+            return self.model.nll(z, images)
+        nll: Tensor = self._each("nll", (z, z.dim() - 3), (images, 0))
+        return nll
 
     def elbo(self, images: Tensor, noise: Tensor) -> ELBO:
         """The negative evidence lower bound of each image for each model, ``(K, B)``.
@@ -252,17 +307,16 @@ class Stack(LightningModule):
             images: ``(K, B, C, H, W)``, or ``(1, B, C, H, W)`` if all models see the same.
             noise: ``(K, B, latent_dim)`` from N(0, I), zero beyond a model's own ``latent_dim``.
         """
-        return ELBO(*self._call("elbo", images, noise))
+        return draw(self, images, noise[None]).elbo()
 
-    def _call(self, method: str, images: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
-        if self._by_matrix_products:
-            called: tuple[Tensor, ...] = getattr(self.model, method)(images, *others)
-            return called
-        shared = len(images) == 1
+    def _each(self, method: str, *inputs: tuple[Tensor, int]) -> Any:
+        """A method of all models; of each of its arguments the dimension of the models is told, and may have size 1."""
         module = _Method(self.model, method)
-        run = vmap(partial(functional_call, module), in_dims=(0, (None if shared else 0, *[0] * len(others))))
-        results: tuple[Tensor, ...] = run(dict(module.named_parameters()), (images[0] if shared else images, *others))
-        return results
+        shared = [given.shape[dim] == 1 for given, dim in inputs]
+        arguments = [given.squeeze(dim) if one else given for (given, dim), one in zip(inputs, shared, strict=True)]
+        dims = tuple(None if one else dim for (_, dim), one in zip(inputs, shared, strict=True))
+        each = vmap(partial(functional_call, module), in_dims=(0, dims), out_dims=inputs[0][1])
+        return each(dict(module.named_parameters()), tuple(arguments))
 
     def configure_optimizers(self) -> Optimizer:
         """An optimiser for each run of models that have the same.
@@ -369,27 +423,39 @@ class Stack(LightningModule):
         size = images.shape[-1 - len(self.vaes[0].image_shape)]
         optimizer = self.optimizers()
         assert isinstance(optimizer, LightningOptimizer)
+        assert isinstance(optimizer.optimizer, _Optimizers)
+        each = optimizer.optimizer.each
         # Here, since the Trainer takes gradients away before training and at every validation.
         for weight, gradient in zip(self.model.parameters(), self._columns(self._gradients), strict=True):
             weight.grad = gradient
+        # Of _BatchedLinear they are overwritten, of others added to.
+        overwritten = self._by_matrix_products and not torch.is_autocast_enabled(self.device.type)
+        others = self.model.likelihood.parameters() if overwritten else ()
+        added = [weight.grad for weight in others if weight.grad is not None] if overwritten else [self._gradients]
         terms = []
-        for x, noise in zip(steps, self._draw(self._train_noise, len(steps) * size).split(size, 1), strict=True):
-            elbo = self.elbo(x, noise)
-            if not self._by_matrix_products or torch.is_autocast_enabled(self.device.type):
-                self._gradients.zero_()  # _BatchedLinear would overwrite them
+        samples = self.objective.samples
+        noises = self._draw(self._train_noise, len(steps) * samples * size).split(samples * size, 1)
+        for x, noise in zip(steps, noises, strict=True):
+            draws = draw(self, x, noise.unflatten(1, (samples, size)).movedim(1, 0))
+            objective = self.estimator.loss(self.objective(draws, self.global_step), draws)
+            for gradient in added:
+                gradient.zero_()
             # The models share no weight, so the gradient of the sum is each one's own.
-            self.manual_backward(elbo.loss.mean(1).sum())
+            self.manual_backward(objective.mean(1).sum())
+            scale_lr(each, self.schedule(self.global_step))
             optimizer.step()
-            terms.append([term.detach() for term in elbo])
-        elbo = ELBO(*(torch.cat(parts, 1) for parts in zip(*terms, strict=True)))
-        losses = elbo.loss.mean(1)
-        self._find_failures(losses)
+            terms.append([term.detach() for term in (objective, *draws.elbo())])
+        objective, *elbo = (torch.cat(parts, 1) for parts in zip(*terms, strict=True))
+        self._find_failures(objective.mean(1))
+        sums = ELBO(*elbo).sums()
+        if type(self.objective) is not NegativeELBO:  # which is train/loss
+            sums["objective"] = added_up(objective)
         # Once an epoch, for Lightning takes a millisecond for each number of each model.
-        self._sums = {name: total + self._sums.get(name, 0) for name, total in elbo.sums().items()}
-        self._count += elbo.loss.shape[1]
+        self._sums = {name: total + self._sums.get(name, 0) for name, total in sums.items()}
+        self._count += objective.shape[1]
         if self.trainer.is_last_batch:
             self._log_means("train", self._sums, self._count)
-        self.log("loss", losses.nanmean(), prog_bar=True, logger=False)
+        self.log("loss", objective.mean(1).nanmean(), prog_bar=True, logger=False)
 
     def on_train_epoch_end(self) -> None:
         log_position(self)
@@ -477,9 +543,9 @@ class StackData(LightningDataModule):
         self.data.setup(stage)
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
-        images = self.data.train
-        assert images is not None, "setup() comes first"
-        orders = [BlockSampler(len(images), self.data.batch_size, self.data.block_size, seed) for seed in self.seeds]
+        each, orders = zip(*map(self.data.training, self.seeds), strict=True)
+        # The same images for all, unless they are drawn.
+        images = each[0] if all(one is each[0] for one in each) else _Each(each)
         return DataLoader(images, batch_size=None, sampler=_Orders(orders))
 
     def val_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]] | list[tuple[Tensor, Tensor]]:
@@ -487,6 +553,17 @@ class StackData(LightningDataModule):
 
     def test_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
         return self.data.test_dataloader()
+
+
+class _Each(Dataset[tuple[Tensor, Tensor]]):
+    """Several sets of images side by side; each gets its row of the indices."""
+
+    def __init__(self, each: Sequence[ByteImages]) -> None:
+        self.each = each
+
+    def __getitem__(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        images, labels = zip(*(one[rows] for one, rows in zip(self.each, index, strict=True)), strict=True)
+        return torch.stack(images), torch.stack(labels)
 
 
 class _Orders(Sampler[Tensor]):

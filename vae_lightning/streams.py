@@ -16,8 +16,9 @@ def stream_seed(seed: int, name: str, *indices: int) -> int:
     The streams are ``"initialisation"``, ``"order"`` (of the training images; by epoch), ``"noise"`` (of the latents
     in training; by epoch), ``"evaluation"`` (of the latents in validation and test), ``"likelihood"`` (of the latents
     that log p(x) is estimated with; by the image's place), ``"posterior"`` (of the latents that the KL is taken apart
-    with), ``"prior"`` (samples) and ``"split"`` (of the validation images). Neighbouring seeds and indices give
-    unrelated streams, for the key is hashed.
+    with), ``"prior"`` (samples), ``"split"`` (of the validation images), ``"pixels"`` (of images that are binarised in
+    training; by epoch) and ``"binarisation"`` (of images that are binarised once; by split). Neighbouring seeds and
+    indices give unrelated streams, for the key is hashed.
     """
     key = "/".join([str(seed), name, *map(str, indices)])
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "little") >> 1

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import torch
 from lightning.pytorch import LightningModule
@@ -13,15 +13,24 @@ from torch.optim import Optimizer
 
 from vae_lightning.checks import OPTIMIZER, InputError, check
 from vae_lightning.checks import VAE as RULES
+from vae_lightning.estimators import Estimator
+from vae_lightning.likelihoods import Likelihood
 from vae_lightning.networks import build_network, mlp_decoder, mlp_encoder
-from vae_lightning.objectives import bernoulli_nll, gaussian_kl
+from vae_lightning.objectives.draws import ELBO, Draws, added_up, gaussian_kl
+from vae_lightning.objectives.negative_elbo import NegativeELBO
+from vae_lightning.objectives.objective import Objective
+from vae_lightning.schedules import Schedule, scale_lr
 from vae_lightning.streams import NormalStream, generator, seeded
 from vae_lightning.targets import build
 
-__all__ = ["ADAM", "ELBO", "VAE", "Posterior", "divergence", "evaluating", "log_position"]
+__all__ = ["ADAM", "VAE", "Posterior", "divergence", "draw", "evaluating", "log_position"]
 
 ADAM: Mapping[str, Any] = {"_target_": "torch.optim.Adam", "lr": 1e-3, "fused": True}
 WIDTHS = (128,)
+OBJECTIVE: Mapping[str, Any] = {"_target_": "vae_lightning.objectives.NegativeELBO"}
+LIKELIHOOD: Mapping[str, Any] = {"_target_": "vae_lightning.likelihoods.Bernoulli"}
+ESTIMATOR: Mapping[str, Any] = {"_target_": "vae_lightning.estimators.Reparameterization"}
+SCHEDULE: Mapping[str, Any] = {"_target_": "vae_lightning.schedules.Constant"}
 
 
 class Posterior(NamedTuple):
@@ -29,19 +38,6 @@ class Posterior(NamedTuple):
 
     mu: Tensor
     logvar: Tensor
-
-
-class ELBO(NamedTuple):
-    """Terms of the negative evidence lower bound, each in nats per image, ``(...)``: loss = recon + kl."""
-
-    loss: Tensor
-    recon: Tensor
-    kl: Tensor
-
-    def sums(self) -> dict[str, Tensor]:
-        """Each term's sum over the last dimension, added up in double precision."""
-        precision = torch.float32 if self.loss.device.type == "mps" else torch.float64  # Apple's GPUs have no double
-        return {name: term.sum(-1, dtype=precision) for name, term in self._asdict().items()}
 
 
 def divergence(loss: Tensor, norm: Tensor, epoch: int, step: int, lr: float) -> str:
@@ -70,8 +66,33 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             part.training = mode
 
 
+class _Drawn(Protocol):
+    estimator: Estimator
+
+    def encode(self, images: Tensor, /) -> Posterior: ...
+
+    def nll(self, z: Tensor, images: Tensor, /) -> Tensor: ...
+
+
+def draw(model: _Drawn, images: Tensor, noise: Tensor) -> Draws:
+    """Latents for each image, and what they cost.
+
+    Arguments:
+        model: a VAE, or a stack of them.
+        images: ``(..., B, C, H, W)``.
+        noise: ``(S, ..., B, latent_dim)`` from N(0, I).
+    """
+    mu, logvar = model.encode(images)
+    z = VAE.reparameterize(mu, logvar, noise)
+    if not model.estimator.reparameterized:
+        z = z.detach()
+    # One sample takes no dimension of its own, for networks that know one batch dimension alone.
+    nll = model.nll(z[0], images)[None] if len(z) == 1 else model.nll(z, images)
+    return Draws(mu, logvar, gaussian_kl(mu, logvar), z, nll)
+
+
 class VAE(LightningModule):
-    """A variational autoencoder with a Gaussian posterior and Bernoulli pixels.
+    """A variational autoencoder with a Gaussian posterior.
 
     Images are ``(..., C, H, W)`` with values in [0, 1]; any leading dimensions are batch dimensions. In training a
     batch is ``(images, labels)``, the images ``(B, C, H, W)`` for one optimiser step or ``(S, B, C, H, W)`` for a block
@@ -84,18 +105,27 @@ class VAE(LightningModule):
 
     Arguments:
         latent_dim: number of latent dimensions.
-        widths: hidden layers of an encoder of linear layers; such a decoder has the same in reverse.
+        widths: hidden layers of an encoder of linear layers.
+        decoder_widths: hidden layers of such a decoder; None for the encoder's in reverse.
+        activation: between linear layers, one of :data:`vae_lightning.networks.ACTIVATIONS`.
         encoder: ``_target_``, the full name of a ``torch.nn.Module``, and its arguments, plain values; None for linear
             layers. It is made as ``Class(image_shape=..., latent_dim=..., **arguments)`` and maps images ``(B, C, H,
             W)`` to ``(B, 2 * latent_dim)``, mu and logvar side by side; other batch dimensions are made one for it.
         decoder: likewise, from ``(B, latent_dim)`` to the pixels' logits ``(B, C, H, W)``.
         image_shape: ``(C, H, W)``.
+        likelihood: ``_target_``, a :class:`vae_lightning.likelihoods.Likelihood`, and its arguments.
+        objective: what training makes small: ``_target_``, a :class:`vae_lightning.objectives.Objective`, and its
+            arguments. Validation and test are of the ELBO, whatever is trained.
+        estimator: of the encoder's gradient: ``_target_``, a :class:`vae_lightning.estimators.Estimator`, and its
+            arguments.
         optimizer: ``_target_``, the full name of a ``torch.optim.Optimizer``, and its arguments.
+        schedule: the learning rate's factor at each optimiser step: ``_target_``, a
+            :class:`vae_lightning.schedules.Schedule`, and its arguments.
         seed: of the initial weights and of the latent noise; global generators are neither used nor changed.
 
     Raises:
-        InputError: if an argument is not what :mod:`vae_lightning.checks` allows, or an encoder or decoder cannot be
-            made or maps to another shape.
+        InputError: if an argument is not what :mod:`vae_lightning.checks` allows, an encoder or decoder cannot be made
+            or maps to another shape, or the objective goes through the latents and the estimator does not.
 
     References:
         Auto-Encoding Variational Bayes, Kingma and Welling, 2014 (https://arxiv.org/abs/1312.6114).
@@ -113,47 +143,71 @@ class VAE(LightningModule):
         self,
         latent_dim: int = 20,
         widths: Sequence[int] = WIDTHS,
+        decoder_widths: Sequence[int] | None = None,
+        activation: str = "relu",
         encoder: Mapping[str, Any] | None = None,
         decoder: Mapping[str, Any] | None = None,
         image_shape: Sequence[int] = (1, 28, 28),
+        likelihood: Mapping[str, Any] = LIKELIHOOD,
+        objective: Mapping[str, Any] = OBJECTIVE,
+        estimator: Mapping[str, Any] = ESTIMATOR,
         optimizer: Mapping[str, Any] = ADAM,
+        schedule: Mapping[str, Any] = SCHEDULE,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        hyperparameters = {
+        hyperparameters: dict[str, Any] = {
             "latent_dim": latent_dim,
             "widths": widths,
+            "decoder_widths": decoder_widths,
+            "activation": activation,
             "encoder": encoder,
             "decoder": decoder,
             "image_shape": image_shape,
+            "likelihood": likelihood,
+            "objective": objective,
+            "estimator": estimator,
             "optimizer": optimizer,
+            "schedule": schedule,
             "seed": seed,
         }
         check(hyperparameters, RULES)
         if encoder is not None and decoder is not None and tuple(widths) != WIDTHS:
             raise InputError(f"widths={[*widths]}: must be {[*WIDTHS]}, as nothing is made of it beside both networks")
+        if decoder is not None and decoder_widths is not None:
+            raise InputError(
+                f"decoder_widths={[*decoder_widths]}: must be null, as nothing is made of it beside decoder"
+            )
         check(optimizer, OPTIMIZER, "optimizer.")
         # Plain lists and dicts, so that a checkpoint can be read with weights_only=True.
-        self.save_hyperparameters(
-            hyperparameters
-            | {"widths": [*widths], "image_shape": [*image_shape], "optimizer": {**optimizer}}
-            | {"encoder": encoder and {**encoder}, "decoder": decoder and {**decoder}},
-            logger=False,  # TensorBoard's HParams are for what varies in a sweep
-        )
+        plain = {
+            name: {**value} if isinstance(value, Mapping) else [*value] if isinstance(value, list | tuple) else value
+            for name, value in hyperparameters.items()
+        }
+        self.save_hyperparameters(plain, logger=False)  # TensorBoard's HParams are for what varies in a sweep
         self.automatic_optimization = False  # a block holds several steps
         self.latent_dim, self.image_shape, self.seed = latent_dim, tuple(image_shape), seed
+        self.objective = build("objective", objective, Objective)  # type: ignore[type-abstract]
+        self.estimator = build("estimator", estimator, Estimator)  # type: ignore[type-abstract]
+        self.schedule = build("schedule", schedule, Schedule)  # type: ignore[type-abstract]
+        if self.objective.reparameterized and not self.estimator.reparameterized:
+            raise InputError(
+                f"estimator={estimator['_target_']}: must be Reparameterization, for the objective's gradient goes "
+                "through the latents"
+            )
         given: dict[str, Any] = {"image_shape": self.image_shape, "latent_dim": latent_dim}
         with seeded(seed, "initialisation"):
             self.encoder: nn.Module = (
-                mlp_encoder(image_shape, widths, latent_dim)
+                mlp_encoder(image_shape, widths, latent_dim, activation)
                 if encoder is None
                 else build_network("encoder", encoder, self.image_shape, [2 * latent_dim], **given)
             )
             self.decoder: nn.Module = (
-                mlp_decoder(latent_dim, widths[::-1], image_shape)
+                mlp_decoder(latent_dim, decoder_widths or widths[::-1], image_shape, activation)
                 if decoder is None
                 else build_network("decoder", decoder, [latent_dim], self.image_shape, **given)
             )
+            self.likelihood = build("likelihood", likelihood, Likelihood)  # type: ignore[type-abstract]
         self.configure_optimizers()  # made once already here, so that bad arguments are refused now
 
     @classmethod
@@ -185,13 +239,14 @@ class VAE(LightningModule):
         return mu + torch.exp(0.5 * logvar) * noise
 
     def decode(self, z: Tensor) -> Tensor:
-        """Latents ``(..., latent_dim)`` to the pixels' logits ``(..., C, H, W)``; their sigmoid is the image."""
+        """Latents ``(..., latent_dim)`` to the pixels' logits ``(..., C, H, W)``: what the likelihood is of."""
         logits: Tensor = self.decoder(z)
         return logits
 
     def nll(self, z: Tensor, images: Tensor) -> Tensor:
         """-log p(x|z) in nats: images ``(..., C, H, W)`` under latents ``(..., latent_dim)``, to ``(...)``."""
-        return bernoulli_nll(self.decode(z), images)
+        nll: Tensor = self.likelihood.nll(self.decode(z), images)
+        return nll
 
     def elbo(self, images: Tensor, noise: Tensor | None = None) -> ELBO:
         """The negative evidence lower bound of each image, one latent sample each.
@@ -200,11 +255,9 @@ class VAE(LightningModule):
             images: ``(..., C, H, W)``, in [0, 1].
             noise: ``(..., latent_dim)`` from N(0, I); if None, drawn from torch's global generator.
         """
-        mu, logvar = self.encode(images)
-        z = self.reparameterize(mu, logvar, torch.randn_like(mu) if noise is None else noise)
-        recon = self.nll(z, images)
-        kl = gaussian_kl(mu, logvar).sum(-1)
-        return ELBO(recon + kl, recon, kl)
+        if noise is None:
+            noise = images.new_empty(*images.shape[: -len(self.image_shape)], self.latent_dim).normal_()
+        return draw(self, images, noise[None]).elbo()
 
     def forward(self, images: Tensor) -> Tensor:
         """The same as :meth:`reconstruct`."""
@@ -212,7 +265,7 @@ class VAE(LightningModule):
 
     def reconstruct(self, images: Tensor) -> Tensor:
         """Images ``(..., C, H, W)`` decoded from the mean of their posterior, in [0, 1]."""
-        return self.decode(self.encode(images).mu).sigmoid()
+        return self.likelihood.mean(self.decode(self.encode(images).mu))
 
     def sample(self, count: int, noise: Tensor | None = None) -> Tensor:
         """Images ``(count, C, H, W)`` decoded from the prior, in [0, 1].
@@ -223,7 +276,7 @@ class VAE(LightningModule):
         """
         if noise is None:
             noise = next(self.parameters()).new_empty(count, self.latent_dim).normal_()
-        return self.decode(noise).sigmoid()
+        return self.likelihood.mean(self.decode(noise))
 
     def configure_optimizers(self) -> Optimizer:
         """The optimiser over all parameters."""
@@ -248,18 +301,23 @@ class VAE(LightningModule):
         assert isinstance(optimizer, LightningOptimizer)
         steps = []
         for x in images if images.dim() > 1 + len(self.image_shape) else images[None]:
-            elbo, share = self._elbo_of_share(x, self._train_noise)
+            draws, share = self._draw_share(x, self._train_noise, self.objective.samples)
+            objective = self.estimator.loss(self.objective(draws, self.global_step), draws)
             optimizer.zero_grad()
-            self.manual_backward(elbo.loss.sum() * share)
+            self.manual_backward(objective.sum() * share)
+            scale_lr([optimizer.optimizer], self.schedule(self.global_step))
             optimizer.step()
-            steps.append([term.detach() for term in elbo])
-        elbo = ELBO(*map(torch.cat, zip(*steps, strict=True)))
-        # Of a gradient that is not finite the loss tells only a step later, which may be after a checkpoint.
-        loss, weights = elbo.loss.sum() / max(1, len(elbo.loss)), get_total_norm(self.parameters())
+            steps.append([term.detach() for term in (objective, *draws.elbo())])
+        objective, *terms = (torch.cat(values) for values in zip(*steps, strict=True))
+        # Of a gradient that is not finite the objective tells only a step later, which may be after a checkpoint.
+        loss, weights = objective.sum() / max(1, len(objective)), get_total_norm(self.parameters())
         if not (loss + weights).isfinite():
             lr = optimizer.param_groups[0]["lr"]
             raise FloatingPointError(divergence(loss, weights, self.current_epoch, self.global_step, lr))
-        self._log_means("train", elbo)
+        sums = ELBO(*terms).sums()
+        if type(self.objective) is not NegativeELBO:  # which is train/loss
+            sums["objective"] = added_up(objective)
+        self._log_means("train", sums, len(objective))
         self.log("loss", loss, prog_bar=True, logger=False)
 
     def on_train_epoch_end(self) -> None:
@@ -271,7 +329,7 @@ class VAE(LightningModule):
         self._eval_noise = self._noise("evaluation")
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        self._log_means("val", self._evaluate(batch))
+        self._evaluate("val", batch)
 
     def on_validation_epoch_end(self) -> None:
         log_position(self)
@@ -279,13 +337,14 @@ class VAE(LightningModule):
     on_test_epoch_start = on_validation_epoch_start
 
     def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        self._log_means("test", self._evaluate(batch))
+        self._evaluate("test", batch)
 
     on_test_epoch_end = on_validation_epoch_end
 
-    def _evaluate(self, batch: tuple[Tensor, Tensor]) -> ELBO:
+    def _evaluate(self, stage: str, batch: tuple[Tensor, Tensor]) -> None:
         images, _ = batch
-        return self._elbo_of_share(images, self._eval_noise)[0]
+        elbo = self._draw_share(images, self._eval_noise, samples=1)[0].elbo()
+        self._log_means(stage, elbo.sums(), len(elbo.loss))
 
     def rows(self, count: int) -> slice:
         """This process's rows of a batch of so many; all of them unless several processes are handed whole batches."""
@@ -300,11 +359,11 @@ class VAE(LightningModule):
             return False
         return getattr(self.trainer.datamodule, "whole_batches", False)  # type: ignore[attr-defined]
 
-    def _elbo_of_share(self, images: Tensor, noise: NormalStream) -> tuple[ELBO, float]:
-        """The ELBO of this process's rows, and the factor that makes the processes' mean of sums the batch's mean."""
-        rows = self.rows(len(images))
-        elbo = self.elbo(images[rows], noise.draw(len(images))[rows])
-        return elbo, (self.trainer.world_size if self._shares_batches else 1) / len(images)
+    def _draw_share(self, images: Tensor, noise: NormalStream, samples: int) -> tuple[Draws, float]:
+        """Draws for this process's rows, and the factor that makes the processes' mean of sums the batch's mean."""
+        count, rows = len(images), self.rows(len(images))
+        draws = draw(self, images[rows], noise.draw(samples * count).view(samples, count, -1)[:, rows])
+        return draws, (self.trainer.world_size if self._shares_batches else 1) / count
 
     def _noise(self, name: str, *indices: int) -> NormalStream:
         dtype = next(self.parameters()).dtype
@@ -312,10 +371,10 @@ class VAE(LightningModule):
             indices = (*indices, self.trainer.global_rank)
         return NormalStream(generator(self.seed, name, *indices), self.latent_dim, self.device, dtype)
 
-    def _log_means(self, stage: str, elbo: ELBO) -> None:
-        """Log the terms' exact means over the epoch, weighted by batch size."""
-        count = len(elbo.loss)  # a process's share of a small batch may be none
-        means = {f"{stage}/{name}": total / max(1, count) for name, total in elbo.sums().items()}
+    def _log_means(self, stage: str, sums: Mapping[str, Tensor], count: int) -> None:
+        """Log exact means over the epoch, weighted by batch size."""
+        # A process's share of a small batch may be none.
+        means = {f"{stage}/{name}": total / max(1, count) for name, total in sums.items()}
         # Lightning divides the sum of the processes' counts by their number in whole numbers; so it comes out even.
         weight = count * self.trainer.world_size
         self.log_dict(means, on_step=False, on_epoch=True, batch_size=weight, sync_dist=True)

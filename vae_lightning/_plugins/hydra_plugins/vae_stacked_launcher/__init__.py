@@ -147,12 +147,11 @@ def _stackable(composed: Sequence[DictConfig]) -> list[_Job]:
 def _in_common(config: Mapping[str, Any]) -> str:
     """All of a configuration but that in which a stack's models may differ, its copies, and the folder."""
     from vae_lightning.run_directory import moved
-    from vae_lightning.stack import FREE
+    from vae_lightning.stack import in_common
 
-    common = moved(config, ".")
-    for group, keys in ((common, (*FREE, "run_dir")), (common["model"], FREE), (common["data"], ("seed",))):
-        for key in keys:
-            group.pop(key, None)
+    common = in_common(moved(config, "."))
+    common["model"] = in_common(common["model"])
+    del common["run_dir"], common["data"]["seed"]
     return json.dumps(common, sort_keys=True)
 
 
