@@ -311,7 +311,7 @@ def test_help_names_the_groups(command: Command) -> None:
     assert done.returncode == 0
     for group in (
         "data: emnist, fashion_mnist, files, kmnist, mnist, mnist_5k",
-        "experiment: article, latent_lr, quickstart, search",
+        "experiment: article, burda_iwae, burda_vae, estimators, latent_lr, quickstart, search, strong",
         "trainer: auto, cpu, ddp, ddp_cpu, gpu",
     ):
         assert group in done.stdout

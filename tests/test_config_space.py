@@ -16,7 +16,20 @@ from vae_lightning import InputError
 from vae_lightning.command import CONF
 from vae_lightning.train import train
 
+
+def made(module: str, *classes: str, **arguments: Any) -> st.SearchStrategy[Any]:
+    return st.sampled_from([{"_target_": f"vae_lightning.{module}.{name}", **arguments} for name in classes])
+
+
 VALID: dict[str, st.SearchStrategy[Any]] = {
+    "objective": made("objectives", "NegativeELBO", "BetaELBO", "FreeBits")
+    | made("objectives", "IWAE", samples=2, doubly_reparameterized=False),
+    "likelihood": made("likelihoods", "Bernoulli", "ContinuousBernoulli", "Gaussian"),
+    "estimator": made("estimators", "Reparameterization", "ScoreFunction", "NoGradient"),
+    "schedule": made("schedules", "Constant") | made("schedules", "Cosine", steps=3),
+    "data.binarisation": st.sampled_from(["none", "dynamic", "threshold"]),
+    "model.decoder_widths": st.none() | st.lists(st.integers(1, 60), min_size=1, max_size=3),
+    "model.activation": st.sampled_from(["relu", "leaky_relu", "elu", "silu", "gelu", "tanh"]),
     "model.latent_dim": st.integers(1, 40),
     "model.widths": st.lists(st.integers(1, 60), min_size=1, max_size=4),
     "model.seed": st.integers(0, 2**40),
@@ -35,6 +48,9 @@ VALID: dict[str, st.SearchStrategy[Any]] = {
 not_whole: st.SearchStrategy[Any] = st.floats() | st.text(max_size=3) | st.none() | st.booleans() | st.just([])
 not_above_zero = st.floats(max_value=0) | st.sampled_from([math.nan, math.inf, -math.inf]) | st.text(max_size=3)
 INVALID: dict[str, st.SearchStrategy[Any]] = {
+    "objective.beta": st.floats(max_value=-1e-9) | st.just(math.nan) | st.text(max_size=3),
+    "model.activation": st.text(max_size=3),
+    "data.binarisation": st.text(max_size=3) | st.booleans(),
     "model.latent_dim": st.integers(max_value=0) | not_whole,
     "model.widths": st.just([]) | st.lists(st.integers(max_value=0), min_size=1, max_size=3) | not_whole,
     "model.seed": st.integers(max_value=-1) | not_whole,
@@ -50,7 +66,14 @@ INVALID: dict[str, st.SearchStrategy[Any]] = {
 
 @pytest.fixture(scope="module")
 def fast() -> DictConfig:
-    options = [*SMALL, "debug=fast", "callbacks.probe.max_iter=5", "callbacks.figures=null", "sweep.name=s"]
+    options = [
+        *SMALL,
+        "objective=beta",
+        "debug=fast",
+        "callbacks.probe.max_iter=5",
+        "callbacks.figures=null",
+        "sweep.name=s",
+    ]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose("train", [*options, "run_dir=run"])
 
@@ -74,7 +97,7 @@ def test_any_valid_combination_trains(values: dict[str, Any], fast: DictConfig, 
     cfg = fast.copy()
     OmegaConf.update(cfg, "run_dir", str(run))
     for key, value in values.items():
-        OmegaConf.update(cfg, key, value)
+        OmegaConf.update(cfg, key, value, merge=False)
     metrics = train(cfg)
     assert math.isfinite(metrics["test/loss"])
     assert ("val/loss" in metrics) == (values["data.val_size"] > 0)

@@ -2,10 +2,18 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch import Tensor
 from torchvision.transforms import ToTensor
 
 from vae_lightning import InputError
-from vae_lightning.data import BlockSampler, ByteImages, ImageDataModule, LabelledImages, stratified_order
+from vae_lightning.data import (
+    BlockSampler,
+    ByteImages,
+    ImageDataModule,
+    LabelledImages,
+    binarised,
+    stratified_order,
+)
 from vae_lightning.streams import generator
 
 FewDigits = Callable[..., ImageDataModule]
@@ -115,3 +123,50 @@ def test_val_size_may_be_nothing_but_must_leave_something(few_digits: FewDigits)
     assert data.val_dataloader() == []
     with pytest.raises(InputError, match=r"val_size=200: .* from 0 to 199"):
         few_digits(200, val_size=200).setup()
+
+
+def pixels_in_order(data: ImageDataModule, epoch: int | None) -> Tensor:
+    """All training images of an epoch, put back in their own order."""
+    images, order = data.training(data.seed)
+    if epoch is not None:
+        order.set_epoch(epoch)
+    seen = [(images[index.flatten()][0], index.flatten()) for index in order]
+    return torch.cat([part for part, _ in seen])[torch.cat([index for _, index in seen]).argsort()]
+
+
+def test_a_pixels_probability_of_being_white_is_its_grey_value() -> None:
+    grey = torch.tensor([0, 1, 64, 128, 254, 255], dtype=torch.uint8)
+    data = LabelledImages(grey.expand(200_000, 6), torch.zeros(200_000))
+    found = binarised(data, generator(0, "test")).images
+    assert found.unique().tolist() == [0, 255]
+    rates, expected = (found / 255).mean(0), grey / 255
+    assert ((rates - expected).abs() <= 5 * (expected * (1 - expected) / 200_000).sqrt()).all()  # 0 and 1 exactly
+
+
+def test_dynamic_pixels_are_a_function_of_seed_and_epoch_alone(few_digits: FewDigits) -> None:
+    def digits(**options: int) -> ImageDataModule:
+        data = few_digits(400, val_size=100, binarisation="dynamic", **options)
+        data.setup()
+        return data
+
+    data, again = digits(batch_size=64), digits(batch_size=30, block_size=4)
+    epochs = [pixels_in_order(data, epoch) for epoch in (None, 0, 1)]
+    for epoch, pixels in zip((None, 0, 1), epochs, strict=True):
+        assert set(pixels.unique().tolist()) == {0.0, 1.0}
+        assert pixels_in_order(again, epoch).equal(pixels)
+    assert not epochs[1].equal(epochs[2])
+    other = digits(seed=1)
+    assert not pixels_in_order(other, 0).equal(epochs[1])
+    # What is drawn once does not depend on the seed, nor on what training has drawn.
+    assert pixels_in_order(other, None).equal(epochs[0])
+    for part, other_part in zip((data.val, data.test), (other.val, other.test), strict=True):
+        assert part.data.images.equal(other_part.data.images)
+        assert set(part.data.images.unique().tolist()) == {0, 255}
+
+
+def test_a_threshold_is_the_same_each_time(few_digits: FewDigits) -> None:
+    grey, black_and_white = few_digits(400, val_size=0), few_digits(400, val_size=0, binarisation="threshold")
+    for data in (grey, black_and_white):
+        data.setup()
+    found = pixels_in_order(black_and_white, 3)
+    assert found.equal((pixels_in_order(grey, 0) >= 0.5).float())

@@ -85,7 +85,7 @@ def _without_folder(value: Any) -> Any:
 
 
 def test_each_run_directory_holds_what_it_would_have_held_alone(sweeps: dict[str, Path]) -> None:
-    jobs = sorted(job.name for job in sweeps["alone"].iterdir() if job.is_dir())
+    jobs = sorted(file.parent.name for file in sweeps["alone"].glob("*/job.json"))
     assert len(jobs) == 4
     for job in jobs:
         stacked, alone = (sweeps[name] / job for name in ("stacked", "alone"))

@@ -119,13 +119,32 @@ def test_the_report_shows_test_numbers_of_the_chosen_configuration_alone(results
     assert 'href="latent_dim=20,seed=0/"' in page
 
 
+def pictures(sweep: Path) -> set[str]:
+    """The pictures' names; the page has the same ones."""
+    names = {path.stem for path in (sweep / "figures").iterdir()}
+    assert (sweep / "report.html").read_text().count('src="data:image/png') == len(names)
+    return names
+
+
 def test_two_numeric_axes_give_heat_maps(tmp_path: Path) -> None:
     for latent_dim in (2, 20):
         for lr in (1e-3, 3e-3):
             numbers = {"val/loss": latent_dim * lr, "probe/val_acc": lr}
             fake_job(tmp_path, {"latent_dim": latent_dim, "lr": lr}, **numbers)
     write_report(tmp_path)
-    assert (tmp_path / "report.html").read_text().count('src="data:image/png') == 2
+    assert pictures(tmp_path) == {"val_loss", "probe_val_acc", "trade_off"}
+
+
+@pytest.mark.parametrize(("jobs", "drawn"), [(2, True), (11, False)])
+def test_curves_are_drawn_side_by_side_unless_there_are_too_many(jobs: int, drawn: bool, tmp_path: Path) -> None:
+    for number in range(jobs):
+        axes = {"widths": [number + 1, 8]}
+        fake_job(tmp_path, axes, **{"val/loss": 1.0})
+        rows = {"epoch": [0, 1, 2], "val/loss": [3.0, 2.0, None], "gradient/bias": [0.0, 0.1, None]}
+        table = pd.DataFrame(rows | {"gradient/noise": [0.1, 0.1, None], "probe/val_acc": [None, None, 0.5]})
+        table.to_csv(tmp_path / job_name(axes) / "metrics.csv", index=False)
+    write_report(tmp_path)
+    assert pictures(tmp_path) == ({"curves"} if drawn else set())
 
 
 # Through the commands.

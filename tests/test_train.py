@@ -340,7 +340,10 @@ def test_every_experiment_runs_shrunken(experiment: str, composed: Compose) -> N
     cfg = composed(f"experiment={experiment}", "debug=fast", "trainer=cpu", "callbacks.probe.max_iter=20")
     # Experiments on full MNIST are run on the packaged digits.
     data = composed("data=mnist_5k").data
-    cfg.data = OmegaConf.merge(data, {"val_size": min(cfg.data.val_size, 500), "block_size": 1})
+    own = {"val_size": min(cfg.data.val_size, 500), "block_size": 1, "binarisation": cfg.data.binarisation}
+    cfg.data = OmegaConf.merge(data, own)
+    if "gradients" in cfg.callbacks:
+        cfg.callbacks.gradients.estimates = cfg.callbacks.gradients.references = 3
     metrics = train(cfg)
     assert metrics["test/loss"] > 0
     assert metrics["epochs"] == 1
@@ -420,7 +423,12 @@ def test_train_and_evaluate_as_commands(command: Command, tmp_path: Path) -> Non
     assert again.stderr == ""
     evaluation = json.loads((run / "evaluation.json").read_text())
     assert evaluation["protocol"]["checkpoint"] == "best"
-    for shown in (f"{evaluation['test/log_likelihood']:.3f}", "K=20, binarisation: none", "of 2\n", "probe by validation"):
+    for shown in (
+        f"{evaluation['test/log_likelihood']:.3f}",
+        "K=20, binarisation: none",
+        "of 2\n",
+        "probe by validation",
+    ):
         assert shown in again.stdout
     assert f"C={evaluation['chosen_probe/C']:g}" in again.stdout
 

@@ -14,6 +14,7 @@ __all__ = [
     "EVALUATION",
     "FILES",
     "FREE_BITS",
+    "GRADIENTS",
     "IMAGES",
     "IWAE",
     "LIKELIHOOD",
@@ -197,6 +198,13 @@ PROBE = {
     "max_iter": integer(at_least=1),
 }
 
+GRADIENTS = {
+    "every_n_epochs": integer(at_least=1),
+    "images": integer(at_least=1),
+    "estimates": integer(at_least=2),
+    "references": integer(at_least=2),
+}
+
 TRAINER = {
     "max_epochs": integer(at_least=1),
     "accelerator": text,
@@ -260,6 +268,7 @@ RULES = {
     "vae_lightning.MNIST5kDataModule": IMAGES,
     "vae_lightning.FilesDataModule": {**FILES, **IMAGES},
     "vae_lightning.LinearProbe": PROBE,
+    "vae_lightning.gradients.GradientStatistics": GRADIENTS,
 }
 
 # How many training images there are before validation takes its part, in each split where there are several.
@@ -285,7 +294,8 @@ def check(values: Mapping[str, Any], rules: Mapping[str, Rule], prefix: str = ""
     """
     for key, value in values.items():
         if key in rules and not rules[key].accepts(value):
-            raise InputError(f"{prefix}{key}={value}: must be {rules[key].allowed}")
+            shown = value if str(value).isprintable() else repr(value)  # in one line
+            raise InputError(f"{prefix}{key}={shown}: must be {rules[key].allowed}")
 
 
 def check_choice(given: str, name: str, choices: Iterable[str]) -> None:
@@ -317,7 +327,9 @@ def check_config(config: Mapping[str, Any]) -> None:
     check(config.get("sweep", {}), SWEEP, "sweep.")
     check(config.get("trainer", {}), TRAINER, "trainer.")
     check(config.get("optimizer", {}), OPTIMIZER, "optimizer.")
-    _check_targets(config)
+    # The model last: it repeats what stands in groups of their own, by whose names it is to be told.
+    for name in sorted(config, key=lambda name: name == "model"):
+        _check_targets(config[name], f"{name}.")
     data = config.get("data", {})
     available = TRAINING_IMAGES.get((data.get("_target_"), data.get("split")))
     if available is not None and data["val_size"] >= available:

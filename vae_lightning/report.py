@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from vae_lightning.run_directory import FAILURE, JOB, METRICS, write_file
+from vae_lightning.run_directory import CURVES, FAILURE, JOB, METRICS, write_file
 
 __all__ = ["gather", "main", "rank", "write_report"]
 
@@ -81,7 +81,7 @@ def rank(results: pd.DataFrame, axes: Sequence[str], objective: str) -> pd.DataF
 
 
 def write_report(sweep: Path) -> pd.DataFrame:
-    """Write ``results.csv``, ``summary.md`` and ``report.html`` into the sweep's folder; return the results."""
+    """Write ``results.csv``, ``summary.md``, ``report.html`` and pictures into its folder; return the results."""
     results = gather(sweep)
     jobs = sorted(sweep.glob(f"*/{JOB}"), key=lambda file: file.stat().st_mtime)
     axes = list(dict.fromkeys(axis for file in jobs for axis in _axes(file.parent)))
@@ -97,7 +97,10 @@ def write_report(sweep: Path) -> pd.DataFrame:
     for title, table in tables:
         markdown += [f"## {title}", _markdown(table)]
         html += [f"<h2>{escape(title)}</h2>", table.to_html(index=False, border=0, justify="left")]
-    for title, figure in _figures(ranked, settings):
+    (sweep / "figures").mkdir(exist_ok=True)
+    pictures = [*_figures(ranked, settings), *_trade_off(ranked, settings), *_curves(sweep, results, settings)]
+    for name, title, figure in pictures:
+        figure.savefig(sweep / "figures" / f"{name}.png")
         html.append(f'<h2>{escape(title)}</h2><img alt="{escape(title)}" src="{_as_data(figure)}">')
     links = "".join(
         f'<tr><td><a href="{escape(job)}/">{escape(job)}</a></td><td>{escape(status)}</td><td>{escape(why)}</td></tr>'
@@ -158,17 +161,17 @@ def _markdown(table: pd.DataFrame) -> str:
     return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows)
 
 
-def _figures(ranked: pd.DataFrame, settings: Sequence[str]) -> list[tuple[str, Figure]]:
-    """Heat maps over two numeric axes, curves over one; nothing for other sweeps."""
+def _figures(ranked: pd.DataFrame, settings: Sequence[str]) -> list[tuple[str, str, Figure]]:
+    """Names, titles and pictures: heat maps over two numeric axes, curves over one; nothing for other sweeps."""
     if not len(ranked) or not all(pd.api.types.is_numeric_dtype(ranked[axis]) for axis in settings):
         return []
     metrics = {"val/loss": "validation loss", "probe/val_acc": "probe accuracy, validation"}
     drawn = []
     for name, title in metrics.items():
         if name in ranked and len(settings) == 2:
-            drawn.append((title, _heat_map(ranked, settings, name)))
+            drawn.append((name.replace("/", "_"), title, _heat_map(ranked, settings, name)))
         elif name in ranked and len(settings) == 1:
-            drawn.append((title, _curve(ranked, settings[0], name)))
+            drawn.append((name.replace("/", "_"), title, _curve(ranked, settings[0], name)))
     return drawn
 
 
@@ -204,6 +207,85 @@ def _curve(ranked: pd.DataFrame, axis: str, name: str) -> Figure:
     axes.set_ylabel(name)
     axes.grid(alpha=0.3)
     return figure
+
+
+_MARKS = "osD^vP"
+
+
+def _trade_off(ranked: pd.DataFrame, settings: Sequence[str]) -> list[tuple[str, str, Figure]]:
+    """Loss against probe accuracy, on validation: a point a configuration.
+
+    What varies first is the colour, what second the mark, and the rest stands beside the point.
+    """
+    names = ["val/loss", "probe/val_acc"]
+    if len(ranked) < 3 or not settings or any(name not in ranked for name in names):
+        return []
+    figure = Figure(figsize=(8, 5), dpi=120, layout="constrained")
+    axes = figure.subplots()
+    texts = ranked[[*settings]].map(str)
+    looks = [list(dict.fromkeys(texts[axis])) for axis in settings[:2]]
+    for (_, row), text in zip(ranked.iterrows(), texts.to_numpy(), strict=True):
+        places = [known.index(value) for known, value in zip(looks, text, strict=False)]
+        mark = _MARKS[places[1] % len(_MARKS)] if len(places) > 1 else _MARKS[0]
+        errors = [0 if pd.isna(row[f"{name} std"]) else row[f"{name} std"] for name in names]
+        axes.errorbar(row[names[0]], row[names[1]], errors[1], errors[0], fmt=mark, color=f"C{places[0]}")
+        axes.annotate(
+            ", ".join(text[2:]), (row[names[0]], row[names[1]]), (4, 3), textcoords="offset points", fontsize=7
+        )
+    for place, value in enumerate(looks[0]):
+        axes.plot([], [], "o", color=f"C{place}", label=f"{settings[0]}={value}")
+    for place, value in enumerate(looks[1] if len(looks) > 1 else ()):
+        axes.plot([], [], _MARKS[place % len(_MARKS)], color="grey", label=f"{settings[1]}={value}")
+    if len(settings) > 2:
+        axes.set_title(f"beside each point: {', '.join(settings[2:])}", fontsize=9)
+    axes.set_xlabel("validation loss, nats per image")
+    axes.set_ylabel("probe accuracy, validation")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    return [("trade_off", "Loss against probe accuracy", figure)]
+
+
+# What is drawn over the epochs, and by which scale; a bias may be 0.
+_CURVES: dict[str, dict[str, Any]] = {
+    "train/loss": {"value": "linear"},
+    "val/loss": {"value": "linear"},
+    "probe/val_acc": {"value": "linear"},
+    "gradient/bias": {"value": "symlog", "linthresh": 0.1},
+    "gradient/variance": {"value": "log"},
+}
+# More than so many lines cannot be told apart.
+_MOST_LINES = 10
+
+
+def _curves(sweep: Path, results: pd.DataFrame, settings: Sequence[str]) -> list[tuple[str, str, Figure]]:
+    """Each configuration's curves, of the first seed; nothing for a sweep of many."""
+    complete = results[results["status"] == "complete"]
+    # By their texts, for a value may be a list.
+    first = complete[~complete[[*settings]].map(str).duplicated()] if settings else complete.head(1)
+    tables = {
+        ", ".join(f"{axis}={job[axis]}" for axis in settings) or job["job"]: pd.read_csv(sweep / job["job"] / CURVES)
+        for _, job in first.iterrows()
+        if (sweep / job["job"] / CURVES).exists()
+    }
+    # A single point, as of a probe at the end, is no curve.
+    names = [name for name in _CURVES if any(name in table and table[name].count() > 1 for table in tables.values())]
+    if not names or len(tables) > _MOST_LINES:
+        return []
+    figure = Figure(figsize=(1 + 3.2 * len(names), 3.2), dpi=120, layout="constrained")
+    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        for label, table in tables.items():
+            points = table[["epoch", name]].dropna() if name in table else pd.DataFrame({"epoch": [], name: []})
+            (line,) = axes.plot(points["epoch"] + 1, points[name], marker=".", label=label)
+            if name == "gradient/bias" and name in table:
+                noise = table[["epoch", "gradient/noise"]].dropna()
+                axes.plot(noise["epoch"] + 1, noise["gradient/noise"], ":", color=line.get_color())
+        axes.set_yscale(**_CURVES[name])
+        axes.set_title(name + "; dotted: noise" * (name == "gradient/bias"), fontsize=9)
+        axes.set_xlabel("epoch")
+        axes.grid(alpha=0.3)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)), fontsize=8)
+    return [("curves", "Curves", figure)]
 
 
 def _as_data(figure: Figure) -> str:

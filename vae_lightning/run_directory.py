@@ -22,6 +22,7 @@ from vae_lightning.checks import InputError
 
 __all__ = [
     "CONFIG",
+    "CURVES",
     "ENVIRONMENT",
     "EVALUATION",
     "FAILURE",
@@ -43,6 +44,7 @@ __all__ = [
 
 CONFIG = Path(".hydra/config.yaml")  # what ran, every value resolved
 ENVIRONMENT = Path("environment.json")
+CURVES = Path("metrics.csv")
 METRICS = Path("metrics.json")  # written last: if it is there, the run is complete
 EVALUATION = Path("evaluation.json")
 JOB = Path("job.json")  # of a sweep: what varies and its value here
@@ -155,7 +157,7 @@ def clear(run: Path) -> None:
     """Take away all that a run writes, and nothing else."""
     for name in ("checkpoints", "tensorboard", "figures"):
         shutil.rmtree(run / name, ignore_errors=True)
-    for file in (METRICS, ENVIRONMENT, EVALUATION, FAILURE, CONFIG, "metrics.csv", "hparams.yaml"):
+    for file in (METRICS, ENVIRONMENT, EVALUATION, FAILURE, CONFIG, CURVES, "hparams.yaml"):
         (run / file).unlink(missing_ok=True)
 
 

@@ -17,7 +17,8 @@ def stream_seed(seed: int, name: str, *indices: int) -> int:
     in training; by epoch), ``"evaluation"`` (of the latents in validation and test), ``"likelihood"`` (of the latents
     that log p(x) is estimated with; by the image's place), ``"posterior"`` (of the latents that the KL is taken apart
     with), ``"prior"`` (samples), ``"split"`` (of the validation images), ``"pixels"`` (of images that are binarised in
-    training; by epoch) and ``"binarisation"`` (of images that are binarised once; by split). Neighbouring seeds and
+    training; by epoch), ``"binarisation"`` (of images that are binarised once; by split) and ``"gradient"`` (of the
+    latents that gradients are compared with; by epoch and by whose gradient it is). Neighbouring seeds and
     indices give unrelated streams, for the key is hashed.
     """
     key = "/".join([str(seed), name, *map(str, indices)])

@@ -19,6 +19,7 @@ from vae_lightning.command import resolved, run_command
 from vae_lightning.processes import check_processes, launch, local_devices, rank, started_outside, world_size
 from vae_lightning.run_directory import (
     CONFIG,
+    CURVES,
     ENVIRONMENT,
     FAILURE,
     METRICS,
@@ -225,7 +226,7 @@ def known_metrics(found: Mapping[str, Any], callbacks: Iterable[Any]) -> dict[st
     everything = dict(found)
     for row in (row for callback in callbacks if isinstance(callback, Curves) for row in callback.rows):
         everything |= row
-    stages = ("train/", "val/", "test/", "probe/")
+    stages = ("train/", "val/", "test/", "probe/", "gradient/")
     return {name: float(value) for stage in stages for name, value in everything.items() if name.startswith(stage)}
 
 
@@ -273,7 +274,7 @@ def closing_table(metrics: Mapping[str, float], run: Path) -> str:
     lines += ["", f"{metrics['epochs']:.0f} epochs in {metrics['fit_seconds']:.1f} s; losses in nats per image"]
     places = {
         "numbers": run / METRICS,
-        "curves": run / "metrics.csv",
+        "curves": run / CURVES,
         "pictures": run / "figures",
         "weights": checkpoint_path(run, "last"),
     }

@@ -82,13 +82,18 @@ def draw(model: _Drawn, images: Tensor, noise: Tensor) -> Draws:
         images: ``(..., B, C, H, W)``.
         noise: ``(S, ..., B, latent_dim)`` from N(0, I).
     """
-    mu, logvar = model.encode(images)
+    mu, logvar = map(_in_full, model.encode(images))
     z = VAE.reparameterize(mu, logvar, noise)
     if not model.estimator.reparameterized:
         z = z.detach()
     # One sample takes no dimension of its own, for networks that know one batch dimension alone.
     nll = model.nll(z[0], images)[None] if len(z) == 1 else model.nll(z, images)
     return Draws(mu, logvar, gaussian_kl(mu, logvar), z, nll)
+
+
+def _in_full(values: Tensor) -> Tensor:
+    """What networks give in lower precision under autocast, in single precision: sums over pixels need it."""
+    return values.float() if torch.is_autocast_enabled(values.device.type) else values
 
 
 class VAE(LightningModule):
@@ -245,7 +250,7 @@ class VAE(LightningModule):
 
     def nll(self, z: Tensor, images: Tensor) -> Tensor:
         """-log p(x|z) in nats: images ``(..., C, H, W)`` under latents ``(..., latent_dim)``, to ``(...)``."""
-        nll: Tensor = self.likelihood.nll(self.decode(z), images)
+        nll: Tensor = self.likelihood.nll(_in_full(self.decode(z)), images)
         return nll
 
     def elbo(self, images: Tensor, noise: Tensor | None = None) -> ELBO:

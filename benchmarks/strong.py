@@ -1,0 +1,54 @@
+"""The strong experiment against the article's ten epochs as plain PyTorch, in one run.
+
+    python benchmarks/strong.py --root DIR
+
+DIR holds the MNIST files, gzipped. The article's model is trained for ten epochs with torchvision's MNIST in a
+DataLoader, Adam as it comes and the loss read off at every step, before and after ``vae-train experiment=strong``, the
+whole command of which is timed.
+"""
+
+import argparse
+import gzip
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from single_run import article, timed
+
+from vae_lightning.mnist import FILES
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", required=True)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    options = parser.parse_args()
+    root = Path(options.root).resolve()
+    with tempfile.TemporaryDirectory() as scratch:
+        raw = Path(scratch, "MNIST/raw")
+        raw.mkdir(parents=True)
+        for name in FILES:  # torchvision wants them unpacked
+            (raw / name).write_bytes(gzip.decompress((root / f"{name}.gz").read_bytes()))
+        for seed in options.seeds:
+            plain = [sum(timed(epoch) for epoch in [article(Path(scratch))] * 5)]
+            began = time.perf_counter()
+            run = Path(scratch, str(seed))
+            command = [sys.executable, "-m", "vae_lightning.train", "experiment=strong", f"data.root='{root}'"]
+            subprocess.run([*command, f"seed={seed}", f"hydra.run.dir='{run}'"], check=True, stdout=subprocess.DEVNULL)
+            whole = time.perf_counter() - began
+            plain.append(sum(timed(epoch) for epoch in [article(Path(scratch))] * 5))
+            metrics = json.loads((run / "metrics.json").read_text())
+            print(
+                f"seed {seed}: strong {whole:.1f} s in all, {metrics['fit_seconds']:.1f} s of training; "
+                f"the article's ten epochs {sum(plain):.1f} s ({plain[0]:.1f} before, {plain[1]:.1f} after): "
+                f"{whole / sum(plain):.2f}; test loss {metrics['test/loss']:.2f}, "
+                f"probe {metrics['probe/test_acc']:.4f}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
