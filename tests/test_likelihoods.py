@@ -42,6 +42,17 @@ def test_the_continuous_bernoulli_is_a_density_with_that_mean(logit: float, grid
     assert likelihood.mean(logits)[0].item() == pytest.approx(mean, abs=1e-6)
 
 
+@pytest.mark.parametrize("logit", [-0.0499, 0.01, 0.0499, 0.0501])
+def test_series_and_quotients_of_the_continuous_bernoulli_meet(logit: float) -> None:
+    logits = torch.full((1, 1, 1, 1), logit, dtype=torch.float64)
+    normaliser = Bernoulli().nll(logits, torch.zeros(1).double()) - ContinuousBernoulli().nll(
+        logits, torch.zeros(1).double()
+    )
+    assert normaliser.item() == pytest.approx(math.log(logit / math.tanh(logit / 2)), abs=1e-10)
+    mean = ContinuousBernoulli().mean(logits).item()
+    assert mean == pytest.approx(1 / -math.expm1(-logit) - 1 / logit, abs=1e-10)
+
+
 @pytest.mark.parametrize("logit", [-2.0, 0.3, 4.0])
 def test_the_continuous_bernoulli_is_that_of_torch_distributions(logit: float, grid: torch.Tensor) -> None:
     logits = torch.full_like(grid, logit)

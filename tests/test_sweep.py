@@ -138,7 +138,7 @@ def test_two_numeric_axes_give_heat_maps(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("jobs", "drawn"), [(2, True), (11, False)])
 def test_curves_are_drawn_side_by_side_unless_there_are_too_many(jobs: int, drawn: bool, tmp_path: Path) -> None:
     for number in range(jobs):
-        axes = {"widths": [number + 1, 8]}
+        axes = {"widths": [number + 1, 8], "activation": "silu"}
         fake_job(tmp_path, axes, **{"val/loss": 1.0})
         rows = {"epoch": [0, 1, 2], "val/loss": [3.0, 2.0, None], "gradient/bias": [0.0, 0.1, None]}
         table = pd.DataFrame(rows | {"gradient/noise": [0.1, 0.1, None], "probe/val_acc": [None, None, 0.5]})
