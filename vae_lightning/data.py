@@ -21,6 +21,7 @@ __all__ = [
     "ImageDataModule",
     "ImageOptions",
     "LabelledImages",
+    "binarised",
     "set_apart",
     "stratified_order",
 ]

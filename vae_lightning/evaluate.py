@@ -113,9 +113,10 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
         logger=False,
         enable_progress_bar=False,
     )
-    again, batches = _losses(trainer, model, data, split)
-    model.to(trainer.strategy.root_device)
+    batches = _batches(data, split)
     images = _first(batches, options["images"], split)
+    again = _losses(trainer, model, data, split, batches)
+    model.to(trainer.strategy.root_device)
     closer = _posterior_results(model, images, options["seed"])
     if options["samples"]:
         closer |= _likelihood_results(model, images, options)
@@ -144,24 +145,30 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     return results
 
 
+def _batches(data: Any, split: str) -> Iterable[tuple["Tensor", "Tensor"]]:
+    """The split's batches in their own order."""
+    data.prepare_data()
+    data.setup({"test": "test", "val": "validate", "train": "fit"}[split])
+    batches: Iterable[tuple[Tensor, Tensor]]
+    if split == "train":
+        batches = data.ordered_dataloader(data.train)
+    else:
+        batches = data.test_dataloader() if split == "test" else data.val_dataloader()
+    return batches
+
+
 def _losses(
-    trainer: "Trainer", model: "VAE", data: Any, split: str
-) -> tuple[dict[str, float], Iterable[tuple["Tensor", "Tensor"]]]:
-    """What the Trainer finds, by the split's names, and the split's batches in their own order."""
+    trainer: "Trainer", model: "VAE", data: Any, split: str, batches: Iterable[tuple["Tensor", "Tensor"]]
+) -> dict[str, float]:
+    """What the Trainer finds, by the split's names."""
     if split == "test":
         trainer.test(model, datamodule=data, verbose=False)
-        batches = data.test_dataloader()
     elif split == "val":
         trainer.validate(model, datamodule=data, verbose=False)
-        batches = data.val_dataloader()
     else:
-        data.prepare_data()
-        data.setup("fit")
-        batches = data.ordered_dataloader(data.train)
         trainer.validate(model, dataloaders=batches, verbose=False)
     found = {name: float(value) for name, value in trainer.callback_metrics.items() if "/" in name}
-    renamed = {name.replace("val/", "train/") if split == "train" else name: value for name, value in found.items()}
-    return renamed, batches
+    return {name.replace("val/", "train/") if split == "train" else name: value for name, value in found.items()}
 
 
 def _first(batches: Iterable[tuple["Tensor", "Tensor"]], count: int | None, split: str) -> "Tensor":

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["ELBO", "Draws", "gaussian_kl"]
+__all__ = ["ELBO", "Draws", "added_up", "gaussian_kl"]
 
 
 def gaussian_kl(mu: Tensor, logvar: Tensor) -> Tensor:
