@@ -13,7 +13,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from conftest import SMALL, TRAIN, Command
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from test_train import check_same_bits, metrics_of
 
 from vae_lightning import VAE
@@ -210,4 +211,38 @@ def test_the_step_in_progress_is_finished_unless_the_signal_comes_twice(
         trainer.fit(VAE(), datamodule=few_digits(400, batch_size=50, val_size=0))
     assert left.value.code == 143
     assert trainer.global_step == steps
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+class SignalBetweenSteps(Callback):
+    """Sends SIGTERM when an epoch ends, where a Trainer has much to do that must not be left half done."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch, self.went_on = epoch, False
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.current_epoch == self.epoch:
+            os.kill(os.getpid(), signal.SIGTERM)
+            self.went_on = True
+
+
+@pytest.mark.parametrize(("epoch", "epochs"), [(0, 2), (1, 2)])
+def test_what_is_between_steps_is_finished_too(
+    epoch: int, epochs: int, few_digits: Callable[..., ImageDataModule], tmp_path: Path
+) -> None:
+    sender = SignalBetweenSteps(epoch)
+    trainer = Trainer(
+        max_epochs=epochs,
+        accelerator="cpu",
+        callbacks=[sender, ModelCheckpoint(tmp_path, filename="{epoch}"), Interruption()],
+        logger=False,
+        enable_progress_bar=False,
+    )
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Interrupted) as left:
+        trainer.fit(VAE(), datamodule=few_digits(400, batch_size=50, val_size=0))
+    assert left.value.code == 143
+    assert sender.went_on
+    assert trainer.global_step == 8 * (epoch + 1)
+    assert (tmp_path / f"epoch={epoch}.ckpt").exists()
     assert signal.getsignal(signal.SIGTERM) == before

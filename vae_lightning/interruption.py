@@ -21,9 +21,11 @@ class Interrupted(SystemExit):
 
 
 class Interruption(Callback):
-    """Leaves after the step in which SIGINT or SIGTERM came; a second one, or one outside of a step, leaves at once.
+    """Leaves after the step in which SIGINT or SIGTERM came; a second one leaves at once.
 
-    What is lost is the epoch that was begun: the last one's checkpoint, curves and metrics.csv are on disk.
+    Outside of a step the first one is heeded before the next step, batch or stage: to leave in the midst of anything
+    would leave locks of other threads, such as TensorBoard's writer, in disorder. What is lost is the epoch that was
+    begun: the last one's checkpoint, curves and metrics.csv are on disk.
 
     Raises:
         Interrupted: out of ``Trainer.fit`` or ``Trainer.test``.
@@ -31,7 +33,6 @@ class Interruption(Callback):
 
     def __init__(self) -> None:
         self._received: int | None = None
-        self._in_step = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # Not before: Lightning would put its own in their place. Only a process's main thread is told of signals.
@@ -41,16 +42,14 @@ class Interruption(Callback):
 
     on_test_start = on_train_start
 
-    def on_train_batch_start(self, *_: Any) -> None:
-        self._in_step = True
-
-    def on_train_batch_end(self, *_: Any) -> None:
-        self._in_step = False
+    def on_train_batch_end(self, *_: Any, **__: Any) -> None:
         if self._received is not None:
             raise Interrupted(self._received)
 
+    on_train_batch_start = on_validation_batch_start = on_test_batch_start = teardown = on_train_batch_end
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self._received is not None or not self._in_step:
+        if self._received is not None:
             raise Interrupted(number)
         self._received = number
         log.warning(
