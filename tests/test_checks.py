@@ -13,6 +13,7 @@ import vae_lightning
 from vae_lightning import EMNISTDataModule, mnist
 from vae_lightning.checks import (
     EVALUATION,
+    EXPORT,
     RULES,
     TRAINING_IMAGES,
     InputError,
@@ -72,7 +73,9 @@ def test_every_argument_of_a_constructor_has_a_rule_and_a_default_that_passes(ta
     assert set(parameters) == set(RULES[target])
     defaults = {name: parameter.default for name, parameter in parameters.items()}
     needed = [name for name, default in defaults.items() if default is inspect.Parameter.empty]
-    assert needed in ([], ["path"]) or target.startswith("vae_lightning.schedules.")  # whose steps depend on the data
+    assert needed in ([], ["path"], ["directory"]) or target.startswith(
+        "vae_lightning.schedules."
+    )  # whose steps depend on the data
     check({name: default for name, default in defaults.items() if name not in needed}, RULES[target])
 
 
@@ -88,10 +91,11 @@ def test_a_configuration_says_what_it_is_and_lists_every_argument(path: Path, co
             assert set(node) - {"_target_"} == set(RULES[node["_target_"]])
 
 
-def test_every_key_of_an_evaluation_has_a_rule_and_a_default_that_passes() -> None:
-    content = yaml.safe_load((CONF / "evaluate.yaml").read_text())
-    assert set(content) - {"defaults", "hydra", "run", "run_dir", "data"} == set(EVALUATION)
-    check(content, EVALUATION)
+@pytest.mark.parametrize(("name", "rules"), [("evaluate", EVALUATION), ("export", EXPORT)])
+def test_every_key_of_a_command_has_a_rule_and_a_default_that_passes(name: str, rules: dict[str, Rule]) -> None:
+    content = yaml.safe_load((CONF / f"{name}.yaml").read_text())
+    assert set(content) - {"defaults", "hydra", "run_dir", "data"} == set(rules)
+    check(content, rules)
 
 
 def test_the_numbers_of_training_images_are_those_of_the_sets(digits: tuple[LabelledImages, LabelledImages]) -> None:

@@ -273,6 +273,7 @@ def test_a_checkpoint_of_another_architecture_is_refused(finished: Path, command
     [
         ([], "run: must be a run directory"),
         (["run=nowhere"], "run=nowhere: must be a run directory, and nowhere/.hydra/config.yaml is not there"),
+        (["run=null"], "run=None: must be a non-empty text"),
         (["run=nowhere", "checkpoint=first"], "checkpoint=first: must be one of last, best"),
         (["run=nowhere", "split=all"], "split=all: must be one of test, val, train"),
         (["run=nowhere", "samples=-1"], "samples=-1: must be a whole number of at least 0, or null"),
@@ -315,9 +316,10 @@ def test_help_names_the_groups(command: Command) -> None:
         "trainer: auto, cpu, ddp, ddp_cpu, gpu",
     ):
         assert group in done.stdout
-    assert command("evaluate", "--help").returncode == 0
+    assert [command(name, "--help").returncode for name in ("evaluate", "export")] == [0, 0]
 
 
 def test_the_commands_load_nothing_heavy_before_they_need_it() -> None:
-    light = "import vae_lightning.train, vae_lightning.evaluate, sys; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", light]).returncode == 0
+    light = "import sys, vae_lightning.train, vae_lightning.evaluate, vae_lightning.export"
+    found = "sys.exit(len({'torch', 'onnx'} & {*sys.modules}))"
+    assert subprocess.run([sys.executable, "-c", f"{light}; {found}"]).returncode == 0

@@ -189,7 +189,12 @@ def test_colour_images_of_another_size_go_through_the_commands(own: str, compose
     assert yaml.safe_load((run / ".hydra/config.yaml").read_text())["model"]["image_shape"] is None
     content = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
     assert content["hyper_parameters"]["image_shape"] == [3, 16, 16]
-    assert {path.name for path in (run / "figures").iterdir()} == {"curves.png", "reconstructions.png", "samples.png"}
+    assert {path.name for path in (run / "figures").iterdir()} == {
+        f"{name}.png"
+        for name in (
+            *("curves", "reconstructions", "samples", "traversals", "manifold", "latent_space", "kl_by_dimension"),
+        )
+    }
     with initialize_config_dir(str(CONF), version_base="1.3"):
         again = evaluate(compose("evaluate", [f"run='{run}'", "trainer=cpu"]))
     assert {name: again[name] for name in again.keys() & metrics.keys()} == {

@@ -204,7 +204,7 @@ def test_how_long_it_takes_is_said_once_and_no_bar_is_drawn_in_a_pipe(
     assert caplog.messages == []
     log_likelihood(vae, vae.draw(4), 50, chunk_size=20, progress=True)
     (said,) = caplog.messages
-    assert said == "log-likelihood: 4 images, 50 samples each: about 0 s"
+    assert said == "log p(x): 4 images, 50 samples each: about 0 s"
     assert "sample/s" not in "".join(capfd.readouterr())
 
 

@@ -12,8 +12,10 @@ from lightning.fabric.plugins.io import TorchCheckpointIO
 
 from vae_lightning.checks import InputError
 from vae_lightning.run_directory import checkpoint_path
+from vae_lightning.targets import find_class
+from vae_lightning.vae import VAE
 
-__all__ = ["SafeCheckpointIO", "checkpoints", "read_checkpoint"]
+__all__ = ["SafeCheckpointIO", "checkpoints", "load_vae", "read_checkpoint"]
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +60,24 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path}: cannot be loaded: {reason}") from error
     return content
+
+
+def load_vae(path: Path, target: object) -> VAE:
+    """The model of a checkpoint, on the CPU, in training mode.
+
+    Arguments:
+        path: of the checkpoint.
+        target: the full name of the model's class, ``model._target_`` of the run's configuration.
+
+    Raises:
+        InputError: if there is no such class, or the checkpoint is damaged or of another architecture.
+    """
+    model_class = find_class("model._target_", target, VAE)
+    read_checkpoint(path)  # refused here if damaged
+    try:
+        return model_class.load_from_checkpoint(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, KeyError, TypeError) as error:  # of another architecture
+        raise InputError(f"{path}: does not fit the model: {' '.join(str(error).split())}") from error
 
 
 def checkpoints(run: Path) -> Iterator[tuple[Path, dict[str, Any]]]:

@@ -12,6 +12,8 @@ __all__ = [
     "CONVOLUTIONS",
     "EMNIST",
     "EVALUATION",
+    "EXPORT",
+    "FIGURES",
     "FILES",
     "FREE_BITS",
     "GRADIENTS",
@@ -198,6 +200,14 @@ PROBE = {
     "max_iter": integer(at_least=1),
 }
 
+FIGURES = {
+    "every_n_epochs": optional(integer(at_least=1)),
+    "reconstructions": integer(at_least=1),
+    "samples": integer(at_least=1),
+    "embedded": integer(at_least=2),
+    "directory": text,
+}
+
 GRADIENTS = {
     "every_n_epochs": integer(at_least=1),
     "images": integer(at_least=1),
@@ -234,13 +244,18 @@ SWEEP = {
 
 LIKELIHOOD = {"samples": integer(at_least=1), "seed": _seed, "chunk_size": integer(at_least=1)}
 
-EVALUATION = LIKELIHOOD | {
-    "checkpoint": one_of("last", "best"),
-    "split": one_of("test", "val", "train"),
-    "images": optional(integer(at_least=2)),
-    "samples": optional(integer(at_least=0)),
-    "probe_C": optional(PROBE["C"]),
-}
+EXPORT = {"run": text, "checkpoint": one_of("last", "best")}
+
+EVALUATION = (
+    EXPORT
+    | LIKELIHOOD
+    | {
+        "split": one_of("test", "val", "train"),
+        "images": optional(integer(at_least=2)),
+        "samples": optional(integer(at_least=0)),
+        "probe_C": optional(PROBE["C"]),
+    }
+)
 
 STACKED = {"max_stack": optional(integer(at_least=1))}
 
@@ -268,6 +283,8 @@ RULES = {
     "vae_lightning.MNIST5kDataModule": IMAGES,
     "vae_lightning.FilesDataModule": {**FILES, **IMAGES},
     "vae_lightning.LinearProbe": PROBE,
+    "vae_lightning.figures.Figures": FIGURES,
+    "vae_lightning.throughput.Throughput": {},
     "vae_lightning.gradients.GradientStatistics": GRADIENTS,
 }
 

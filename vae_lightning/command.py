@@ -19,6 +19,7 @@ from vae_lightning.checks import InputError, check_choice
 __all__ = ["CONF", "refuse", "remove_empty", "resolved", "run_command"]
 
 OmegaConf.register_new_resolver("first_of", lambda value, default: default if value is None else value, replace=True)
+OmegaConf.register_new_resolver("name_of", lambda path: Path(path).name, replace=True)
 
 _PACKAGE = Path(__file__).parent
 # A wheel holds the configurations inside the package, a source tree beside it.

@@ -22,7 +22,8 @@ class Curves(Callback):
     may have missed.
 
     Arguments:
-        table: the CSV file; columns are ``epoch`` (from 0), ``step`` (optimiser steps) and every metric.
+        table: the CSV file; columns are ``epoch`` (from 0), ``step`` (optimiser steps) and every metric
+            but ``speed/``, so that the same run writes the same table.
         picture: the PNG file.
     """
 
@@ -65,7 +66,7 @@ class Curves(Callback):
         new = {
             name: value
             for name, value in trainer.callback_metrics.items()
-            if "/" in name and value is not self._earlier.get(name)
+            if "/" in name and not name.startswith("speed/") and value is not self._earlier.get(name)
         }
         position: dict[str, float] = {"epoch": trainer.current_epoch, "step": trainer.global_step}
         self.rows.append(position | {name: float(value) for name, value in new.items()})

@@ -91,7 +91,7 @@ def _download(mirror: str, download: Download, folder: Path) -> None:
         part = Path(scratch) / download.name
         with urllib.request.urlopen(f"{mirror}{part.name}", timeout=STALL_SECONDS) as response, part.open("wb") as file:
             total = int(response.headers.get("Content-Length") or 0) or None
-            with tqdm.wrapattr(response, "read", total=total, desc=part.name) as counted:
+            with tqdm.wrapattr(response, "read", total=total, desc=part.name, disable=None) as counted:
                 shutil.copyfileobj(counted, file)
         with part.open("rb") as file:
             found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

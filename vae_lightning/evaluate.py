@@ -6,16 +6,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from vae_lightning.checks import EVALUATION as RULES
 from vae_lightning.checks import InputError, check, check_config
 from vae_lightning.command import resolved, run_command
 from vae_lightning.processes import local_devices
 from vae_lightning.run_directory import (
-    CONFIG,
+    CURVES,
     EVALUATION,
-    checkpoint_path,
+    find_checkpoint,
     read_config,
     stored_metrics,
     write_json,
@@ -41,7 +41,8 @@ def main() -> None:
 def evaluate(cfg: DictConfig) -> dict[str, Any]:
     """Evaluate a run's checkpoint as ``conf/evaluate.yaml`` says; write ``evaluation.json`` into the run.
 
-    The file holds the protocol and, by their names, the results, which are also returned. With ``split=test``:
+    The pictures in its ``figures/`` are made anew, of the split's images. The file holds the protocol and, by their
+    names, the results, which are also returned. With ``split=test``:
 
     - ``test/loss``, ``recon`` and ``kl``, and the run's own probe, ``probe/..._acc``: as in ``metrics.json``;
     - ``test/log_likelihood``, its standard error over images, its bias to first order in 1/K (None for K = 1), the mean
@@ -60,15 +61,10 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
             or one of the run's files is not what a run writes.
         FloatingPointError: if the log-likelihood of an image is not finite.
     """
-    if OmegaConf.is_missing(cfg, "run"):
-        raise InputError("run: must be a run directory, e.g. run=outputs/runs/2026-01-31_12-00-00")
     options = resolved(cfg)
     check(options, RULES)
     run, split = Path(options["run"]), options["split"]
-    checkpoint = checkpoint_path(run, options["checkpoint"])
-    for file in (run / CONFIG, checkpoint):
-        if not file.is_file():
-            raise InputError(f"run={run}: must be a run directory, and {file} is not there")
+    checkpoint = find_checkpoint(run, options["checkpoint"])
     if local_devices(options["trainer"]) > 1:
         raise InputError(f"trainer.devices={options['trainer']['devices']}: must be 1, for one device evaluates")
     precision = options["trainer"].get("precision")
@@ -86,23 +82,17 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     # Only now, since they take seconds to import.
     import lightning.pytorch as pl
 
-    from vae_lightning.checkpoints import read_checkpoint
+    from vae_lightning.checkpoints import load_vae
     from vae_lightning.data import ImageDataModule
     from vae_lightning.probe import LinearProbe
-    from vae_lightning.targets import build, find_class
+    from vae_lightning.targets import build
     from vae_lightning.train import quiet
-    from vae_lightning.vae import VAE
 
     quiet()
     data = build("data", config["data"], pl.LightningDataModule)
     if split == "train" and not isinstance(data, ImageDataModule):
         raise InputError("split=train: must be test or val, unless the data are an ImageDataModule, which has an order")
-    model_class = find_class("model._target_", config["model"]["_target_"], VAE)
-    read_checkpoint(checkpoint)  # refused here if damaged
-    try:
-        model = model_class.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True)
-    except (RuntimeError, KeyError, TypeError) as error:  # of another architecture
-        raise InputError(f"{checkpoint}: does not fit the model: {' '.join(str(error).split())}") from error
+    model = load_vae(checkpoint, config["model"].get("_target_"))
     node = config["callbacks"].get("probe")
     probe = build("callbacks.probe", node, LinearProbe) if node else None
     trainer = build(
@@ -137,11 +127,12 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
         "binarisation": config["data"].get("binarisation", "none"),
         "likelihood": model.likelihood.meaning,
     }
+    _make_pictures(run, config, model, batches, f"{'training' if split == 'train' else split} images")
     write_json(run / EVALUATION, {"protocol": protocol, **results})
     # The run's own train/loss is a mean over an epoch in which the weights changed.
     _print_beside_stored(again, stored_metrics(run) or {} if split != "train" else {}, options["checkpoint"])
     _print_closer(results, protocol)
-    print(f"\nwritten to {run / EVALUATION}")
+    print(f"\nwritten to {run / EVALUATION}; pictures in {run / 'figures'}")
     return results
 
 
@@ -200,7 +191,7 @@ def _posterior_results(model: "VAE", images: "Tensor", seed: int) -> dict[str, A
     noise = NormalStream(generator(seed, "posterior"), mu.shape[1], dtype=torch.float64).draw(len(mu))
     return {
         "active_units": int(active_units(mu).sum()),
-        **kl_parts(mu, logvar, noise)._asdict(),
+        **kl_parts(mu, logvar, noise, progress=True)._asdict(),
         "kl_per_dimension": kl_per_dimension(mu, logvar).tolist(),
     }
 
@@ -240,12 +231,29 @@ def _chosen_probe(model: "VAE", data: Any, own: "LinearProbe", C: Any, with_test
     train = encode_images(model, data.train_dataloader(), own.max_train_images)
     val = encode_images(model, validation)
     test = encode_images(model, data.test_dataloader()) if with_test else None
-    result = linear_probe(train, val, test, **(own.fit_options | {"C": C}))
+    result = linear_probe(train, val, test, **(own.fit_options | {"C": C}), progress=True)
     accuracies = {"train_acc": result.train_acc, "val_acc": result.val_acc, "test_acc": result.test_acc}
     return {
         "chosen_probe/C": result.C,
         **{f"chosen_probe/{name}": accuracy for name, accuracy in accuracies.items() if accuracy is not None},
     }
+
+
+def _make_pictures(
+    run: Path, config: Mapping[str, Any], model: "VAE", batches: Iterable[tuple["Tensor", "Tensor"]], what: str
+) -> None:
+    """Those of ``figures/``, also of a run that has none."""
+    import pandas as pd
+
+    from vae_lightning.figures import Figures, draw_curves
+    from vae_lightning.targets import build
+
+    node, folder = config["callbacks"].get("figures"), run / "figures"
+    figures = build("callbacks.figures", {**node, "directory": str(folder)}, Figures) if node else Figures(str(folder))
+    figures.write(model, batches, what)
+    if (run / CURVES).exists():
+        rows = [row.dropna().to_dict() for _, row in pd.read_csv(run / CURVES).iterrows()]
+        draw_curves(rows).savefig(folder / "curves.png")
 
 
 def _print_beside_stored(metrics: Mapping[str, float], stored: Mapping[str, float], checkpoint: str) -> None:

@@ -1,27 +1,116 @@
-"""Pictures of a run: loss curves, reconstructions, samples from the prior."""
+"""Pictures of a run: what the model makes of images and of latents, and how training went."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from matplotlib import colormaps
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.utils import make_grid
 
+from vae_lightning.checks import FIGURES, check
+from vae_lightning.data import ImageDataModule
+from vae_lightning.posterior import kl_per_dimension
 from vae_lightning.streams import generator
-from vae_lightning.vae import VAE
+from vae_lightning.trackers import show_embedding, show_histogram, show_image
+from vae_lightning.vae import VAE, evaluating
 
-__all__ = ["Figures", "draw_curves", "draw_images"]
+__all__ = ["Figures", "Picture", "draw_curves", "draw_images", "draw_kl", "draw_latent_space", "pictures"]
+
+# Of a traversal: the most dimensions, and the values that each takes.
+DIMENSIONS, VALUES = 10, torch.linspace(-3, 3, 11)
+# Images along a side of the manifold.
+SIDE = 20
+
+
+class Picture(NamedTuple):
+    """Images in rows.
+
+    Attributes:
+        name: e.g. of its file.
+        title: what it shows.
+        images: ``(N, C, H, W)``, in [0, 1], row by row.
+        columns: in a row.
+    """
+
+    name: str
+    title: str
+    images: Tensor
+    columns: int
+
+    def grid(self) -> Tensor:
+        """All of it as one image, ``(C, H, W)``; of grey images C is 3."""
+        grid: Tensor = make_grid(self.images, nrow=self.columns, padding=1, pad_value=0.5)
+        return grid
+
+
+def pictures(vae: VAE, images: Tensor, what: str = "images", samples: int = 64) -> list[Picture]:
+    """What a model makes of images, of the prior and of its latents; it is in eval mode meanwhile.
+
+    - ``reconstructions``: the images over their reconstructions.
+    - ``samples``: of the prior, by the same noise each time, so that one can see them grow.
+    - ``traversals``: the first image's mu with one dimension after the other set to -3 to 3, a row for each of the
+      ten dimensions with the largest KL.
+    - ``manifold``, if there are two latent dimensions: decoded from the quantiles of the prior (Auto-Encoding
+      Variational Bayes, Kingma and Welling, 2014, figure 4; https://arxiv.org/abs/1312.6114).
+
+    Arguments:
+        vae: the model.
+        images: ``(N, C, H, W)``, in [0, 1].
+        what: they are, for the title.
+        samples: how many.
+    """
+    weights = next(vae.parameters())
+    noise = torch.randn(samples, vae.latent_dim, generator=generator(vae.seed, "prior"))
+
+    def decoded(z: Tensor) -> Tensor:
+        return vae.likelihood.mean(vae.decode(z.to(weights))).float().cpu()
+
+    with evaluating(vae):
+        posterior = vae.encode(images.to(weights))
+        kl = kl_per_dimension(posterior.mu.cpu(), posterior.logvar.cpu())
+        kl = vae.kl_by_dimension if vae.kl_by_dimension is not None else kl
+        dimensions = kl.argsort(descending=True, stable=True)[:DIMENSIONS]
+        moved = posterior.mu[0].cpu().repeat(len(dimensions), len(VALUES), 1)
+        for row, dimension in zip(moved, dimensions, strict=True):
+            row[:, dimension] = VALUES
+        drawn = [
+            Picture(
+                "reconstructions",
+                f"{what} over their reconstructions",
+                torch.cat([images.float().cpu(), decoded(posterior.mu)]),
+                len(images),
+            ),
+            Picture("samples", "samples from the prior", decoded(noise), 16),
+            Picture(
+                "traversals",
+                f"one dimension from -3 to 3 in each row: {', '.join(map(str, dimensions.tolist()))}",
+                decoded(moved.flatten(0, 1)),
+                len(VALUES),
+            ),
+        ]
+        if vae.latent_dim == 2:
+            quantiles = torch.special.ndtri(torch.linspace(0.02, 0.98, SIDE))
+            z = torch.cartesian_prod(quantiles.flip(0), quantiles).flip(1)  # z_1 from left to right, z_2 upwards
+            drawn.append(Picture("manifold", "the latent plane, by quantiles of the prior", decoded(z), SIDE))
+    return drawn
 
 
 def draw_images(images: Tensor, columns: int, title: str) -> Figure:
     """A grid of images ``(N, C, H, W)`` with values in [0, 1], row by row."""
-    grid = make_grid(images.cpu(), nrow=columns, padding=1, pad_value=0.5).permute(1, 2, 0)
-    rows = -(-len(images) // columns)
-    figure = Figure(figsize=(0.5 * columns, 0.5 * rows + 0.4), dpi=120, layout="constrained")
-    axes = figure.subplots()
-    axes.imshow(grid.numpy(), vmin=0, vmax=1, interpolation="nearest")
+    grid = Picture("", title, images.cpu(), columns).grid()
+    height, width = (max(1.0, size / 60) for size in grid.shape[1:])  # inches
+    width = max(width, 0.075 * len(title))
+    # Margins by hand: to find them takes matplotlib as long as all the rest.
+    figure = Figure(figsize=(width, height + 0.3), dpi=120)
+    axes = figure.add_axes((0.01, 0.01, 0.98, height / (height + 0.3)))
+    axes.imshow(grid.permute(1, 2, 0).numpy(), vmin=0, vmax=1, interpolation="nearest")
     axes.set_title(title, fontsize=9)
     axes.set_axis_off()
     return figure
@@ -34,7 +123,6 @@ def draw_curves(history: Sequence[Mapping[str, float]]) -> Figure:
         history: an item an epoch, with keys such as ``train/loss`` and ``val/kl``.
     """
     figure = Figure(figsize=(9, 2.8), dpi=120)
-    # Margins by hand: it comes once a job, and finding them takes matplotlib as long as all the rest.
     figure.subplots_adjust(left=0.07, right=0.99, bottom=0.18, top=0.9)
     titles = {"loss": "loss = -ELBO", "recon": "reconstruction", "kl": "KL"}
     for axes, (term, title) in zip(figure.subplots(1, 3), titles.items(), strict=True):
@@ -48,38 +136,200 @@ def draw_curves(history: Sequence[Mapping[str, float]]) -> Figure:
                 axes.plot(*zip(*points, strict=True), label=stage, marker="." if len(points) < 30 else None)
         axes.set_title(title, fontsize=9)
         axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
     figure.axes[0].set_ylabel("nats per image")
     figure.axes[0].legend()
     return figure
 
 
-class Figures(Callback):
-    """Writes ``reconstructions.png`` and ``samples.png`` when the Trainer tests.
+def draw_kl(kl: Tensor, what: str = "images") -> Figure:
+    """The KL of each latent dimension, the largest first.
 
     Arguments:
-        directory: where they go.
-        reconstructions: how many test images are shown over their reconstructions.
+        kl: nats, ``(latent_dim,)``.
+        what: it is the mean over.
+    """
+    order = kl.argsort(descending=True, stable=True)
+    figure = Figure(figsize=(7, 2.8), dpi=120)
+    figure.subplots_adjust(left=0.09, right=0.99, bottom=0.18, top=0.9)
+    axes = figure.subplots()
+    axes.bar(range(len(kl)), kl[order].tolist())
+    if len(kl) <= 32:
+        axes.set_xticks(range(len(kl)), order.tolist(), fontsize=8)
+    else:
+        axes.set_xticks([])
+    axes.set_xlabel("latent dimension")
+    axes.set_ylabel("nats")
+    axes.set_title(f"KL by dimension, mean over {what}; in all {float(kl.sum()):.2f} nats", fontsize=9)
+    axes.grid(alpha=0.3, axis="y")
+    return figure
+
+
+def draw_latent_space(mu: Tensor, labels: Tensor, what: str = "images") -> Figure:
+    """Each image's mu, coloured by its label: as it is in two dimensions, of more the first two principal components.
+
+    Arguments:
+        mu: ``(N, latent_dim)``, of two images or more.
+        labels: ``(N,)``.
+        what: the images are.
+    """
+    points, names = _in_plane(mu.double().cpu().numpy())
+    classes = sorted(set(labels.tolist()))
+    colours = colormaps["tab10" if len(classes) <= 10 else "nipy_spectral"]
+    figure = Figure(figsize=(6, 5), dpi=120)
+    figure.subplots_adjust(left=0.11, right=0.85, bottom=0.11, top=0.93)
+    axes = figure.subplots()
+    for place, label in enumerate(classes):
+        own = points[(labels == label).numpy()]
+        colour = colours(place if len(classes) <= 10 else place / (len(classes) - 1))
+        axes.scatter(own[:, 0], own[:, 1], s=8, color=colour, label=str(label))
+    axes.set_xlabel(names[0])
+    axes.set_ylabel(names[1])
+    axes.set_title(f"mu of {len(mu)} {what}", fontsize=9)
+    axes.grid(alpha=0.3)
+    if len(classes) <= 20:
+        figure.legend(loc="center right", fontsize=8, markerscale=2)
+    return figure
+
+
+def _in_plane(mu: NDArray[np.float64]) -> tuple[NDArray[np.float64], tuple[str, str]]:
+    """Points ``(N, 2)``, and what their axes are."""
+    if mu.shape[1] <= 2:
+        return np.pad(mu, ((0, 0), (0, 2 - mu.shape[1]))), ("mu, dimension 0", "mu, dimension 1")
+    centred = mu - mu.mean(0)
+    variances, directions = np.linalg.eigh(centred.T @ centred)  # in rising order
+    shares = variances / max(variances.sum(), np.finfo(float).tiny)
+    first, second = (f"principal component {k}, {shares[-k]:.0%} of the variance" for k in (1, 2))
+    return centred @ directions[:, [-1, -2]], (first, second)
+
+
+class Figures(Callback):
+    """Shows trackers what the model makes of images while it trains, and writes PNG files when the Trainer tests.
+
+    While training, :func:`pictures` of validation images go to the loggers that show images, and so does a histogram of
+    the KL by dimension after each validation. What a resumed run's loggers may have missed they are told again.
+
+    With the test, pictures of test images, ``latent_space.png`` and ``kl_by_dimension.png`` are written, and
+    TensorBoard's projector gets mu, the labels and thumbnails.
+
+    Arguments:
+        directory: where the files go.
+        every_n_epochs: how often pictures are shown; if None, ten times in all, for TensorBoard keeps ten of a kind.
+        reconstructions: how many images are shown over their reconstructions.
         samples: how many samples from the prior.
+        embedded: how many images the projector and ``latent_space.png`` have.
+
+    Raises:
+        InputError: if an argument is not what :mod:`vae_lightning.checks` allows.
     """
 
-    def __init__(self, directory: str, reconstructions: int = 16, samples: int = 64) -> None:
-        self.directory, self.reconstructions, self.samples = Path(directory), reconstructions, samples
+    def __init__(
+        self,
+        directory: str,
+        every_n_epochs: int | None = None,
+        reconstructions: int = 16,
+        samples: int = 64,
+        embedded: int = 1000,
+    ) -> None:
+        given = {
+            "directory": directory,
+            "every_n_epochs": every_n_epochs,
+            "reconstructions": reconstructions,
+            "samples": samples,
+            "embedded": embedded,
+        }
+        check(given, FIGURES)
+        self.directory, self.every_n_epochs = Path(directory), every_n_epochs
+        self.reconstructions, self.samples, self.embedded = reconstructions, samples, embedded
+        self._kl: list[float] | None = None  # what the histogram showed last
+        self._images: Tensor | None = None  # shown while training
+
+    def state_dict(self) -> dict[str, object]:
+        return {"kl_by_dimension": self._kl}
+
+    def load_state_dict(self, state_dict: dict[str, object]) -> None:
+        self._kl = state_dict["kl_by_dimension"]  # type: ignore[assignment]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.current_epoch > 0:  # resumed
+            self._show_kl(trainer)
+            self._show_pictures(trainer, pl_module, trainer.current_epoch)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        kl = getattr(pl_module, "kl_by_dimension", None)
+        if trainer.training and kl is not None:
+            self._kl = kl.tolist()
+            self._show_kl(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._show_pictures(trainer, pl_module, trainer.current_epoch + 1)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        assert isinstance(pl_module, VAE)
-        if not trainer.is_global_zero:
-            return
-        images = next(iter(trainer.datamodule.test_dataloader()))[0][: self.reconstructions]  # type: ignore[attr-defined]
-        noise = torch.randn(self.samples, pl_module.latent_dim, generator=generator(pl_module.seed, "prior"))
-        with torch.no_grad():
-            weights = next(pl_module.parameters())
-            images = images.to(weights)
-            pairs = torch.cat([images, pl_module.reconstruct(images)]).float()
-            samples = pl_module.sample(self.samples, noise.to(weights)).float()
-        self._save(draw_images(pairs, len(images), "test images over their reconstructions"), "reconstructions.png")
-        self._save(draw_images(samples, 16, "samples from the prior"), "samples.png")
+        if trainer.is_global_zero:
+            batches = trainer.datamodule.test_dataloader()  # type: ignore[attr-defined]
+            images, mu, labels = self.write(_vae(pl_module), batches, "test images")
+            show_embedding(trainer.loggers, "mu", mu, labels, images, trainer.global_step)
 
-    def _save(self, figure: Figure, name: str) -> None:
+    def write(self, vae: VAE, batches: Iterable[tuple[Tensor, Tensor]], what: str) -> tuple[Tensor, Tensor, Tensor]:
+        """Write the files; return the images of ``latent_space.png``, their mu and their labels.
+
+        Arguments:
+            vae: the model.
+            batches: ``(images, labels)``, the images ``(B, C, H, W)`` in [0, 1].
+            what: they are, for the titles.
+        """
+        images, labels = _spread(batches, max(self.embedded, self.reconstructions))
+        few = images[_places(len(images), self.reconstructions)]
+        with evaluating(vae):
+            posterior = vae.encode(images.to(next(vae.parameters())))
+        mu, logvar = (term.float().cpu() for term in posterior)
+        drawn = {
+            picture.name: draw_images(picture.images, picture.columns, picture.title)
+            for picture in pictures(vae, few, what, self.samples)
+        }
+        drawn["latent_space"] = draw_latent_space(mu, labels, what)
+        known = vae.kl_by_dimension
+        drawn["kl_by_dimension"] = draw_kl(kl_per_dimension(mu, logvar) if known is None else known, what)
         self.directory.mkdir(parents=True, exist_ok=True)
-        figure.savefig(self.directory / name, bbox_inches="tight")
+        for name, figure in drawn.items():
+            figure.savefig(self.directory / f"{name}.png")
+        return images, mu, labels
+
+    def _show_kl(self, trainer: Trainer) -> None:
+        if trainer.is_global_zero and self._kl is not None:
+            show_histogram(trainer.loggers, "val/kl_by_dimension", torch.tensor(self._kl), trainer.global_step)
+
+    def _show_pictures(self, trainer: Trainer, pl_module: LightningModule, epochs: int) -> None:
+        if epochs % (self.every_n_epochs or max(1, -(-(trainer.max_epochs or 1) // 10))):
+            return
+        if trainer.is_global_zero and trainer.loggers:
+            if self._images is None:
+                self._images = _shown_in_training(trainer.datamodule, self.reconstructions)  # type: ignore[attr-defined]
+            for picture in pictures(_vae(pl_module), self._images, samples=self.samples):
+                show_image(trainer.loggers, f"pictures/{picture.name}", picture.grid(), trainer.global_step)
+
+
+def _vae(module: LightningModule) -> VAE:
+    assert isinstance(module, VAE), f"Figures needs a VAE, and this is a {type(module).__name__}"
+    return module
+
+
+def _shown_in_training(data: object, count: int) -> Tensor:
+    """Validation images; without any, training images in their own order."""
+    batches = data.val_dataloader()  # type: ignore[attr-defined]
+    if not len(batches):
+        ordered = isinstance(data, ImageDataModule)
+        batches = data.ordered_dataloader(data.train) if ordered else data.train_dataloader()  # type: ignore[attr-defined]
+    return _spread(batches, count)[0]
+
+
+def _spread(batches: Iterable[tuple[Tensor, Tensor]], count: int) -> tuple[Tensor, Tensor]:
+    """So many images and their labels, evenly from all of them; all if there are fewer."""
+    images, labels = (torch.cat(parts) for parts in zip(*batches, strict=True))
+    places = _places(len(images), count)
+    return images[places], labels[places]
+
+
+def _places(available: int, count: int) -> Tensor:
+    return torch.arange(min(available, count)) * available // min(available, count)

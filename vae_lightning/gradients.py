@@ -10,7 +10,7 @@ from torch import Tensor
 from vae_lightning.checks import GRADIENTS, InputError, check
 from vae_lightning.estimators import Reparameterization
 from vae_lightning.streams import NormalStream, generator
-from vae_lightning.vae import VAE, draw
+from vae_lightning.vae import VAE, draw, exactly
 
 __all__ = ["GradientError", "GradientStatistics", "gradient_error"]
 
@@ -102,7 +102,7 @@ class GradientStatistics(Callback):
                 )
             )
         for name, value in error._asdict().items():
-            pl_module.log(f"gradient/{name}", torch.tensor(value, dtype=torch.float64), sync_dist=False)
+            pl_module.log(f"gradient/{name}", exactly(value), sync_dist=False)
 
     def _first_images(self, data: object, vae: VAE) -> Tensor:
         parts, count = [], 0

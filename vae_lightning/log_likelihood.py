@@ -2,15 +2,14 @@
 
 import logging
 import math
-import sys
 import time
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from vae_lightning.checks import LIKELIHOOD, check
+from vae_lightning.progress import progress_bar
 from vae_lightning.streams import NormalStream, generator
 from vae_lightning.vae import VAE, evaluating
 
@@ -81,9 +80,9 @@ def log_likelihood(
     check({"samples": samples, "seed": seed, "chunk_size": chunk_size}, LIKELIHOOD)
     weights = next(vae.parameters())
     together = max(1, chunk_size // max(samples, NormalStream.PAGE))  # for noise is made a page at a time
-    watch = _Watch(len(images), samples, progress)
     parts = []
-    with evaluating(vae), watch.bar:
+    with evaluating(vae), progress_bar(len(images) * samples, "log p(x)", shown=progress) as bar:
+        watch = _Watch(len(images), samples, progress)
         for first in range(0, len(images), together):
             x = images[first : first + together].to(weights)
             mu, logvar = vae.encode(x)
@@ -104,6 +103,7 @@ def log_likelihood(
                 total = torch.logaddexp(total, log_weights.logsumexp(0))
                 squares = torch.logaddexp(squares, (2 * log_weights).logsumexp(0))
                 logs += log_weights.sum(0)
+                bar.update(count * len(x))
                 watch.saw(count * len(x))
             parts.append(torch.stack([total, squares, logs]))
     total, squares, logs = torch.cat(parts, 1)
@@ -120,22 +120,13 @@ def log_likelihood(
 
 
 class _Watch:
-    """Tells how long the estimate will take, once, and how far it is, on a terminal alone."""
+    """Tells how long the estimate will take, once."""
 
     def __init__(self, images: int, samples: int, progress: bool) -> None:
         self.images, self.samples, self.pending = images, samples, progress
         self.seen, self.warm, self.began = 0, 0, 0.0
-        self.bar = tqdm(
-            total=images * samples,
-            desc="log-likelihood",
-            unit="sample",
-            unit_scale=True,
-            file=sys.stdout,
-            disable=not (progress and sys.stdout.isatty()),
-        )
 
     def saw(self, count: int) -> None:
-        self.bar.update(count)
         self.seen += count
         if not self.warm:
             self.warm, self.began = self.seen, time.perf_counter()
@@ -143,5 +134,4 @@ class _Watch:
             self.pending = False
             seconds = elapsed * self.images * self.samples / (self.seen - self.warm)
             shown = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
-            with tqdm.external_write_mode(sys.stdout):
-                log.info("log-likelihood: %s images, %s samples each: about %s", self.images, self.samples, shown)
+            log.info("log p(x): %s images, %s samples each: about %s", self.images, self.samples, shown)

@@ -6,9 +6,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vae_lightning.objectives.draws import gaussian_kl
+from vae_lightning.objectives.draws import added_up, gaussian_kl
+from vae_lightning.processes import over_processes
+from vae_lightning.progress import progress_bar
 
-__all__ = ["KLParts", "active_units", "kl_parts", "kl_per_dimension"]
+__all__ = ["KLParts", "PosteriorMoments", "active_units", "kl_parts", "kl_per_dimension"]
+
+# The variance of a posterior mean over images above which a unit is active (Burda et al., 2016).
+ACTIVE = 0.01
 
 # Doubles in a block of kl_parts: three such blocks stay in a processor's cache.
 BLOCK = 2**18
@@ -34,7 +39,7 @@ def kl_per_dimension(mu: Tensor, logvar: Tensor) -> Tensor:
     return gaussian_kl(mu.double(), logvar.double()).mean(0)
 
 
-def active_units(mu: Tensor, threshold: float = 0.01) -> Tensor:
+def active_units(mu: Tensor, threshold: float = ACTIVE) -> Tensor:
     """Which latent dimensions are in use: those whose posterior mean varies over the images.
 
     Arguments:
@@ -51,7 +56,30 @@ def active_units(mu: Tensor, threshold: float = 0.01) -> Tensor:
     return mu.double().var(0) > threshold
 
 
-def kl_parts(mu: Tensor, logvar: Tensor, noise: Tensor) -> KLParts:
+class PosteriorMoments:
+    """The KL by dimension, and the active units, of images that come in batches; of K models at once too."""
+
+    def __init__(self) -> None:
+        self._sums, self._count = torch.zeros(()), 0
+
+    def add(self, mu: Tensor, kl: Tensor) -> None:
+        """Take in a batch.
+
+        Arguments:
+            mu: posterior means, ``(..., B, latent_dim)``.
+            kl: divergences from the prior in each dimension, of the same shape.
+        """
+        self._sums = self._sums.to(mu.device) + added_up(torch.stack([kl, mu, mu.square()]).mT)
+        self._count += mu.shape[-2]
+
+    def result(self) -> tuple[Tensor, Tensor]:
+        """As :func:`kl_per_dimension` and :func:`active_units`, ``(..., latent_dim)``, of all processes' batches."""
+        sums, count = over_processes(self._sums, self._count)
+        kl, mean, square = sums.cpu() / count
+        return kl, (square - mean.square()) * count / max(1, count - 1) > ACTIVE
+
+
+def kl_parts(mu: Tensor, logvar: Tensor, noise: Tensor, progress: bool = False) -> KLParts:
     r"""The mean KL as what z tells of the image and what the aggregate posterior is away from the prior.
 
     .. math:: \frac{1}{N} \sum_i KL(q(z|x_i) \| p(z)) = I(x; z) + KL(q(z) \| p(z)),
@@ -69,6 +97,7 @@ def kl_parts(mu: Tensor, logvar: Tensor, noise: Tensor) -> KLParts:
         mu: posterior means, ``(N, latent_dim)``.
         logvar: logarithms of the posterior variances, of the same shape.
         noise: from N(0, I), of the same shape.
+        progress: show a bar on a terminal.
 
     References:
         ELBO surgery: yet another way to carve up the variational evidence lower bound, Hoffman and Johnson, 2016
@@ -82,11 +111,13 @@ def kl_parts(mu: Tensor, logvar: Tensor, noise: Tensor) -> KLParts:
     scaled, scale, halves = (mu * inverse).T.contiguous(), inverse.T.contiguous(), -0.5 * logvar.sum(1)
     own = -0.5 * noise.square().sum(1) + halves
     information = 0.0
-    for rows in torch.arange(count).split(max(1, BLOCK // count)):
-        distances = torch.zeros(len(rows), count, dtype=torch.float64)
-        for dimension, shift, factor in zip(z[rows].T, scaled, scale, strict=True):
-            offset = torch.addcmul(-shift, dimension[:, None], factor)
-            distances.addcmul_(offset, offset)
-        mixture = (halves - 0.5 * distances).logsumexp(1) - math.log(count)
-        information += float((own[rows] - mixture).sum()) / count
+    with progress_bar(count, "mutual information", shown=progress) as bar:
+        for rows in torch.arange(count).split(max(1, BLOCK // count)):
+            distances = torch.zeros(len(rows), count, dtype=torch.float64)
+            for dimension, shift, factor in zip(z[rows].T, scaled, scale, strict=True):
+                offset = torch.addcmul(-shift, dimension[:, None], factor)
+                distances.addcmul_(offset, offset)
+            mixture = (halves - 0.5 * distances).logsumexp(1) - math.log(count)
+            information += float((own[rows] - mixture).sum()) / count
+            bar.update(len(rows))
     return KLParts(information, float(kl_per_dimension(mu, logvar).sum()) - information)

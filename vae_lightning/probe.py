@@ -14,8 +14,9 @@ from torch.nn import functional as F
 
 from vae_lightning.checks import PROBE, InputError, check
 from vae_lightning.logistic_regression import Fit, logistic_regression
+from vae_lightning.progress import progress_bar
 from vae_lightning.stack import Stack
-from vae_lightning.vae import VAE, evaluating
+from vae_lightning.vae import VAE, evaluating, exactly
 
 __all__ = ["Features", "LinearProbe", "ProbeResult", "encode_images", "linear_probe"]
 
@@ -88,6 +89,7 @@ def linear_probe(
     C: float | Sequence[float] = 1.0,
     standardize: bool = False,
     max_iter: int = 1000,
+    progress: bool = False,
 ) -> ProbeResult:
     """Fit a multinomial logistic regression to the training features and score it.
 
@@ -100,6 +102,7 @@ def linear_probe(
         C: inverse strength of the L2 penalty.
         standardize: give each dimension mean 0 and variance 1, by the statistics of the training features.
         max_iter: bound on the solver's iterations; a fit that they did not suffice for is warned of.
+        progress: show a bar on a terminal.
 
     Raises:
         InputError: if an argument is not what :mod:`vae_lightning.checks` allows, several ``C`` come without validation
@@ -110,7 +113,7 @@ def linear_probe(
         Understanding intermediate layers using linear classifier probes, Alain and Bengio, 2016
         (https://arxiv.org/abs/1610.01644).
     """
-    return _probe_each([train], val and [val], test and [test], C, standardize, max_iter)[0]
+    return _probe_each([train], val and [val], test and [test], C, standardize, max_iter, progress)[0]
 
 
 def _probe_each(
@@ -120,6 +123,7 @@ def _probe_each(
     C: float | Sequence[float],
     standardize: bool,
     max_iter: int,
+    progress: bool,
 ) -> list[ProbeResult]:
     """The :func:`linear_probe` of each of several models, fitted side by side."""
     check({"C": C, "standardize": standardize, "max_iter": max_iter}, PROBE)
@@ -152,16 +156,18 @@ def _probe_each(
 
     mu, labels = features(train), torch.stack([torch.from_numpy(part.labels) for part in train])
     fits: list[Fit] = []
-    for strength in strengths:
-        # Neighbouring strengths have neighbouring optima.
-        fits.append(logistic_regression(mu, labels, strength, max_iter, start=fits[-1] if fits else None))
-        if not fits[-1].converged.all():
-            log.warning(
-                "the probe with C=%g did not converge within max_iter=%d: its accuracies are of an unfinished fit; "
-                "raise max_iter or standardize",
-                strength,
-                max_iter,
-            )
+    with progress_bar(len(strengths), "probe", shown=progress) as bar:
+        for strength in strengths:
+            # Neighbouring strengths have neighbouring optima.
+            fits.append(logistic_regression(mu, labels, strength, max_iter, start=fits[-1] if fits else None))
+            bar.update()
+            if not fits[-1].converged.all():
+                log.warning(
+                    "the probe with C=%g did not converge within max_iter=%d: its accuracies are of an unfinished fit; "
+                    "raise max_iter or standardize",
+                    strength,
+                    max_iter,
+                )
     scores = [[accuracies(fit, parts) for parts in (train, val, test)] for fit in fits]
     results = []
     for k in range(len(train)):
@@ -223,9 +229,11 @@ class LinearProbe(Callback):
         prefixes = {k: f"{k}/" for k in model.healthy} if isinstance(model, Stack) else {0: ""}
         features = [part and [part[k] for k in prefixes] for part in (train, val, test)]
         # One process fits, so that all agree.
-        fitted = _probe_each(*features, **self.fit_options) if trainer.is_global_zero else None  # type: ignore[arg-type]
+        fitted = None
+        if trainer.is_global_zero:
+            fitted = _probe_each(*features, **self.fit_options, progress=True)  # type: ignore[arg-type,misc]
         for prefix, result in zip(prefixes.values(), trainer.strategy.broadcast(fitted), strict=True):  # type: ignore[arg-type]
             for name in ("train_acc", "val_acc", "test_acc"):
                 accuracy = getattr(result, name)
                 if accuracy is not None:
-                    model.log(f"{prefix}probe/{name}", torch.tensor(accuracy, dtype=torch.float64), sync_dist=False)
+                    model.log(f"{prefix}probe/{name}", exactly(accuracy), sync_dist=False)

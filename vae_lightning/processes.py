@@ -149,10 +149,14 @@ def batch_total(values: "Tensor", dim: int) -> "tuple[Tensor, int]":
         values: this process's.
         dim: the batch's dimension, which is kept with size 1.
     """
+    return over_processes(values.detach().sum(dim, keepdim=True), values.shape[dim])
+
+
+def over_processes(total: "Tensor", count: int) -> "tuple[Tensor, int]":
+    """A sum and the number of its terms, added up over all processes; on one device as they are."""
     import torch
     from torch import distributed as dist
 
-    total, count = values.detach().sum(dim, keepdim=True), values.shape[dim]
     if dist.is_available() and dist.is_initialized():
         counted = torch.tensor(count, device=total.device)
         for part in (total, counted):

@@ -1,49 +1,92 @@
-"""What a terminal shows while a model trains."""
+"""What a terminal shows while something takes long."""
 
 import math
+import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import TQDMProgressBar
-from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
+from lightning.pytorch.callbacks import ProgressBar
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
-__all__ = ["Progress"]
+__all__ = ["Progress", "progress_bar"]
 
 
-class Progress(TQDMProgressBar):
-    """Lightning's bar of the epoch, on a terminal alone, and a line an epoch, also in a pipe or a file.
+@contextmanager
+def progress_bar(total: float, description: str, shown: bool = True, initial: int = 0) -> Iterator["tqdm[Any]"]:
+    """A bar with the time left, on a terminal alone; it is gone when the block ends. Log lines appear above it.
+
+    Arguments:
+        total: how many steps there are; infinite if that is not known.
+        description: stands before the bar.
+        shown: without it nothing is.
+        initial: steps that were made earlier.
+    """
+    shown = shown and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    with ExitStack() as within:
+        if shown:
+            within.enter_context(logging_redirect_tqdm())
+        yield within.enter_context(
+            tqdm(
+                total=total,
+                desc=description,
+                initial=initial,
+                file=sys.stdout,
+                leave=False,
+                disable=not shown,
+                dynamic_ncols=True,
+                bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}",
+            )
+        )
+
+
+class Progress(ProgressBar):
+    """One bar for all epochs with the loss and the time left, on a terminal alone; a line an epoch everywhere.
 
     Arguments:
         refresh_rate: batches (or blocks) between two updates of the bar.
     """
 
     def __init__(self, refresh_rate: int = 1) -> None:
-        super().__init__(refresh_rate=refresh_rate if sys.stdout.isatty() else 0)
+        super().__init__()
+        self.refresh_rate = refresh_rate
 
-    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-        return {name: value for name, value in super().get_metrics(trainer, pl_module).items() if name != "v_num"}
+    def disable(self) -> None:
+        """Nothing: only the first of several processes shows anything in any case."""
 
-    # Validation and test are over before a bar of theirs could be read.
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._bar = ExitStack()
+        blocks = trainer.num_training_batches
+        self._shown = self._bar.enter_context(
+            progress_bar(
+                blocks * (trainer.max_epochs or math.inf),
+                self._title(trainer),
+                shown=trainer.is_global_zero,
+                initial=int(blocks * trainer.current_epoch) if trainer.current_epoch else 0,
+            )
+        )
 
-    def init_validation_tqdm(self) -> Tqdm:
-        return Tqdm(disable=True)
-
-    def init_test_tqdm(self) -> Tqdm:
-        return Tqdm(disable=True)
-
-    def on_train_epoch_start(self, trainer: Trainer, *args: Any) -> None:
-        super().on_train_epoch_start(trainer, *args)
-        self.train_progress_bar.set_description(self._title(trainer))
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._shown.set_description_str(self._title(trainer))
         self._began = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if not self._shown.disable and (batch_idx + 1) % self.refresh_rate == 0:
+            loss = trainer.progress_bar_metrics.get("loss")
+            self._shown.set_postfix_str("" if loss is None else f"loss {loss:.2f}", refresh=False)
+            self._shown.update(self.refresh_rate)
 
     @staticmethod
     def _title(trainer: Trainer) -> str:
         return f"epoch {trainer.current_epoch + 1:>{len(str(trainer.max_epochs))}}/{trainer.max_epochs}"
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        super().on_train_epoch_end(trainer, pl_module)
         if trainer.is_global_zero:
             shown = [self._title(trainer)]
             for name in ("train/loss", "val/loss"):
@@ -56,4 +99,11 @@ class Progress(TQDMProgressBar):
                     several = f" to {max(losses):.2f}" if len(losses) > 1 else ""
                     shown.append(f"{name} {min(losses):.2f}{several}")
             shown.append(f"{time.perf_counter() - self._began:.1f} s")
-            Tqdm.write("   ".join(shown), file=sys.stdout)
+            tqdm.write("   ".join(shown), file=sys.stdout)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._bar.close()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        if hasattr(self, "_bar"):  # it may come before training
+            self._bar.close()

@@ -16,7 +16,7 @@ from typing import Any
 from uuid import uuid4
 
 from filelock import FileLock, Timeout
-from omegaconf import OmegaConf
+from omegaconf import MISSING, OmegaConf
 
 from vae_lightning.checks import InputError
 
@@ -25,9 +25,11 @@ __all__ = [
     "CURVES",
     "ENVIRONMENT",
     "EVALUATION",
+    "EXPORT",
     "FAILURE",
     "JOB",
     "METRICS",
+    "TRACKERS",
     "check_same",
     "checkpoint_path",
     "claimed",
@@ -35,6 +37,8 @@ __all__ = [
     "cores",
     "differences",
     "environment",
+    "find_checkpoint",
+    "known_identities",
     "moved",
     "read_config",
     "stored_metrics",
@@ -47,6 +51,8 @@ ENVIRONMENT = Path("environment.json")
 CURVES = Path("metrics.csv")
 METRICS = Path("metrics.json")  # written last: if it is there, the run is complete
 EVALUATION = Path("evaluation.json")
+EXPORT = Path("export")  # a folder: the networks in ONNX
+TRACKERS = Path("trackers.json")  # under what identity a tracker's server knows the run
 JOB = Path("job.json")  # of a sweep: what varies and its value here
 FAILURE = Path("failure.json")  # why a sweep's job ended without metrics.json; the traceback is in train.log
 
@@ -54,12 +60,27 @@ FAILURE = Path("failure.json")  # why a sweep's job ended without metrics.json; 
 ENGINE_VARIABLES = ("RAY_RAYLET_PID", "SLURM_JOB_ID", "SUBMITIT_LOCAL_JOB_ID")
 
 # What has no influence on a run's numbers.
-_BESIDE_THE_POINT = ("run_dir", "restart", "resume", "sweep", "data.root", "data.mirror")
+_BESIDE_THE_POINT = ("run_dir", "restart", "resume", "sweep", "data.root", "data.mirror", "logger")
 
 
 def checkpoint_path(run: Path, which: str) -> Path:
     """Where the run's ``last``, ``previous`` or ``best`` checkpoint is."""
     return run / "checkpoints" / f"{which}.ckpt"
+
+
+def find_checkpoint(run: Path, which: str) -> Path:
+    """The same, of a run that is there.
+
+    Raises:
+        InputError: if it is not, or no folder was given.
+    """
+    if str(run) == MISSING:
+        raise InputError("run: must be a run directory, e.g. run=outputs/runs/2026-01-31_12-00-00")
+    checkpoint = checkpoint_path(run, which)
+    for file in (run / CONFIG, checkpoint):
+        if not file.is_file():
+            raise InputError(f"run={run}: must be a run directory, and {file} is not there")
+    return checkpoint
 
 
 @contextmanager
@@ -82,14 +103,14 @@ def claimed(run: Path) -> Iterator[None]:
         lock.release()
 
 
-def write_file(path: Path, content: str) -> None:
+def write_file(path: Path, content: str | bytes) -> None:
     """Write a file so that a crash leaves the old one or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # A name of its own, for a sweep's parallel jobs, on several machines too, may write the same file.
     part = path.with_name(f"{path.name}.{uuid4().hex[:8]}.part")
     try:
-        with part.open("w") as file:
-            file.write(content)
+        with part.open("wb") as file:
+            file.write(content if isinstance(content, bytes) else content.encode())
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
@@ -116,6 +137,12 @@ def read_config(run: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or not {"data", "model", "callbacks"} <= set(config):
         raise InputError(f"{run / CONFIG}: must have data, model and callbacks, as vae-train writes it")
     return {str(key): value for key, value in config.items()}
+
+
+def known_identities(run: Path) -> dict[str, str]:
+    """By the trackers' names, under what identity they know a run; nothing if it has not told them of itself."""
+    known: dict[str, str] = json.loads((run / TRACKERS).read_text()) if (run / TRACKERS).exists() else {}
+    return known
 
 
 def stored_metrics(run: Path) -> dict[str, float] | None:
@@ -155,9 +182,9 @@ def check_same(run: Path, config: Mapping[str, Any]) -> None:
 
 def clear(run: Path) -> None:
     """Take away all that a run writes, and nothing else."""
-    for name in ("checkpoints", "tensorboard", "figures"):
+    for name in ("checkpoints", "tensorboard", "figures", EXPORT):
         shutil.rmtree(run / name, ignore_errors=True)
-    for file in (METRICS, ENVIRONMENT, EVALUATION, FAILURE, CONFIG, CURVES, "hparams.yaml"):
+    for file in (METRICS, ENVIRONMENT, EVALUATION, TRACKERS, FAILURE, CONFIG, CURVES, "hparams.yaml"):
         (run / file).unlink(missing_ok=True)
 
 

@@ -22,10 +22,11 @@ from vae_lightning.data import BlockSampler, ByteImages, ImageDataModule
 from vae_lightning.objectives.draws import ELBO, added_up
 from vae_lightning.objectives.negative_elbo import NegativeELBO
 from vae_lightning.objectives.objective import Objective
+from vae_lightning.posterior import PosteriorMoments
 from vae_lightning.schedules import scale_lr
 from vae_lightning.streams import NormalStream, generator
 from vae_lightning.targets import find_class
-from vae_lightning.vae import VAE, Posterior, divergence, draw, log_position
+from vae_lightning.vae import VAE, Posterior, divergence, draw, exactly, log_position
 
 __all__ = ["FREE", "Stack", "StackData", "in_common"]
 
@@ -451,10 +452,15 @@ class Stack(LightningModule):
         if type(self.objective) is not NegativeELBO:  # which is train/loss
             sums["objective"] = added_up(objective)
         # Once an epoch, for Lightning takes a millisecond for each number of each model.
+        sums["gradient_norm"] = self._gradients.norm(dim=1) * objective.shape[1]
         self._sums = {name: total + self._sums.get(name, 0) for name, total in sums.items()}
         self._count += objective.shape[1]
         if self.trainer.is_last_batch:
             self._log_means("train", self._sums, self._count)
+            rates = [
+                one.param_groups[0]["lr"] for own, one in zip(self._groups, each, strict=True) for _ in self.vaes[own]
+            ]
+            self._log_each("train/lr", exactly(rates), batch_size=1)
         self.log("loss", objective.mean(1).nanmean(), prog_bar=True, logger=False)
 
     def on_train_epoch_end(self) -> None:
@@ -473,11 +479,16 @@ class Stack(LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         self._eval_noise = self._streams("evaluation")
+        self._posteriors = PosteriorMoments()
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         self._evaluate("val", batch)
 
     def on_validation_epoch_end(self) -> None:
+        kl, active = self._posteriors.result()
+        for vae, own in zip(self.vaes, kl, strict=True):
+            vae.kl_by_dimension = own[: vae.latent_dim]
+        self._log_each(f"{'test' if self.trainer.testing else 'val'}/active_units", active.sum(-1).double())
         log_position(self)
 
     on_test_epoch_start = on_validation_epoch_start
@@ -489,8 +500,9 @@ class Stack(LightningModule):
 
     def _evaluate(self, stage: str, batch: tuple[Tensor, Tensor]) -> None:
         images, _ = batch
-        elbo = self.elbo(images[None], self._draw(self._eval_noise, len(images)))
-        self._log_means(stage, elbo.sums(), len(images))
+        draws = draw(self, images[None], self._draw(self._eval_noise, len(images))[None])
+        self._posteriors.add(draws.mu, draws.kl)
+        self._log_means(stage, draws.elbo().sums(), len(images))
 
     def _streams(self, name: str, *indices: int) -> list[NormalStream]:
         dtype = next(self.parameters()).dtype
@@ -511,6 +523,9 @@ class Stack(LightningModule):
             f"{k}/{stage}/{name}": total / count for name, totals in sums.items() for k, total in enumerate(totals)
         }
         self.log_dict(means, on_step=False, on_epoch=True, batch_size=count)
+
+    def _log_each(self, name: str, values: Tensor, **options: Any) -> None:
+        self.log_dict({f"{k}/{name}": value for k, value in enumerate(values)}, on_step=False, on_epoch=True, **options)
 
 
 def _keep_freed_memory() -> None:

@@ -22,9 +22,11 @@ from vae_lightning.interruption import Interruption
 from vae_lightning.probe import LinearProbe
 from vae_lightning.processes import local_devices
 from vae_lightning.progress import Progress
-from vae_lightning.run_directory import CONFIG, claimed, environment
+from vae_lightning.run_directory import CONFIG, claimed, environment, stored_metrics
 from vae_lightning.stack import Stack, StackData
 from vae_lightning.targets import build, find_class
+from vae_lightning.throughput import Throughput
+from vae_lightning.trackers import end_trackers
 from vae_lightning.train import begin, build_callbacks, build_loggers, build_model, finish, known_metrics, quiet
 from vae_lightning.vae import VAE
 
@@ -33,7 +35,7 @@ __all__ = ["StackedRun", "StackedRuns", "check_stackable", "states", "train_stac
 log = logging.getLogger(__name__)
 
 # Callbacks that serve all models of a stack at once; the others are made for each run, and see a Trainer of their own.
-COMMON = (LinearProbe, Progress)
+COMMON = (LinearProbe, Progress, Throughput)
 OWN = (Curves, Figures, ModelCheckpoint)
 # Told of each run at its end, with so many digits.
 SHOWN = {"val/loss": 2, "probe/val_acc": 4, "test/loss": 2, "probe/test_acc": 4}
@@ -86,16 +88,25 @@ class StackedRun:
             weights = self.state["state_dict"]
             self.vae.to(next(iter(weights.values())).dtype).load_state_dict(weights)
         self.callbacks = [one for one in build_callbacks(config).values() if isinstance(one, OWN)]
-        self.loggers: list[Logger] = build_loggers(config, self.state)
+        self.loggers: list[Logger] = []
         self.error: Exception | None = None
+
+    def end(self) -> None:
+        """End what trackers know of it."""
+        end_trackers(self.loggers, failed=stored_metrics(Path(self.config["run_dir"])) is None)
 
 
 class _OwnTrainer:
-    """The stack's Trainer as the callbacks of one run see it: with that run's metrics, loggers and checkpoints."""
+    """The stack's Trainer as the callbacks of one run see it: with its metrics, loggers, data and checkpoints."""
 
     def __init__(self, trainer: pl.Trainer, run: StackedRun, place: int, metrics: dict[str, Tensor]) -> None:
         self._trainer, self._place = trainer, place
         self.loggers, self.callback_metrics = run.loggers, metrics
+
+    @property
+    def datamodule(self) -> ImageDataModule:
+        stacked: StackData = self._trainer.datamodule  # type: ignore[attr-defined]
+        return stacked.data
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._trainer, name)
@@ -239,13 +250,16 @@ def train_stacked(runs: Sequence[StackedRun]) -> list[Exception | None]:
     data = build("data", runs[0].config["data"], ImageDataModule)  # type: ignore[type-abstract]
     data.prepare_data()
     data.setup("fit")
-    with ExitStack() as locks:
+    with ExitStack() as held:
         for run in runs:
-            locks.enter_context(claimed(Path(run.config["run_dir"])))
+            held.enter_context(claimed(Path(run.config["run_dir"])))
+        for run in runs:
+            run.loggers = build_loggers(run.config, run.state)
+            held.callback(run.end)
         described = environment()
         for place, run in enumerate(runs):
             stacked = {"stack": {"models": len(runs), "place": place}}
-            begin(run.config, described | stacked, goes_on=run.state is not None)
+            begin(run.config, described | stacked, run.loggers, goes_on=run.state is not None)
         try:
             found, seconds = _fit_and_test(stack, data, runs)
         except Exception as error:

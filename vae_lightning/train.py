@@ -2,7 +2,6 @@
 
 import logging
 import os
-import shlex
 import time
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,11 +22,13 @@ from vae_lightning.run_directory import (
     ENVIRONMENT,
     FAILURE,
     METRICS,
+    TRACKERS,
     check_same,
     checkpoint_path,
     claimed,
     clear,
     environment,
+    known_identities,
     moved,
     read_config,
     stored_metrics,
@@ -39,6 +40,9 @@ from vae_lightning.sweep import axis_values, run_job
 __all__ = ["main", "train"]
 
 log = logging.getLogger(__name__)
+
+# By which HParams tells a run from others that is no part of a sweep.
+HYPERPARAMETERS = ("model.latent_dim", "optimizer.lr", "data.batch_size", "trainer.max_epochs", "seed")
 
 T = TypeVar("T")
 
@@ -111,6 +115,7 @@ def _train(config: Mapping[str, Any]) -> dict[str, float]:
     from vae_lightning.checkpoints import SafeCheckpointIO, checkpoints
     from vae_lightning.interruption import Interruption
     from vae_lightning.targets import build
+    from vae_lightning.trackers import end_trackers, monitors
 
     began = time.perf_counter()
     run = Path(config["run_dir"])
@@ -121,34 +126,42 @@ def _train(config: Mapping[str, Any]) -> dict[str, float]:
     callbacks = list(build_callbacks(config).values())
     goes_on = (run / CONFIG).exists() and not config["restart"]
     resumed, state = next(checkpoints(run), (None, None)) if goes_on else (None, None)
-    trainer = build(
-        "trainer",
-        config["trainer"],
-        pl.Trainer,
-        callbacks=[*callbacks, Interruption()],
-        logger=build_loggers(config, state),
-        plugins=[SafeCheckpointIO()],
-        default_root_dir=run,
-    )
     if rank() == 0:
         data.prepare_data()
         data.setup("fit")
-        if state is not None:
-            log.info("%s was cut off: it goes on after epoch %d", os.path.relpath(run), state["epoch"] + 1)
-        begin(config, environment(), goes_on=state is not None)
-    prepared = time.perf_counter()
-    trainer.fit(model, datamodule=data, ckpt_path=resumed, weights_only=True)
-    fitted = time.perf_counter()
-    found = dict(trainer.callback_metrics)
-    trainer.test(model, datamodule=data, verbose=False)
-    metrics = known_metrics(found | trainer.callback_metrics, callbacks) | {
-        "epochs": trainer.current_epoch,
-        "fit_seconds": round(fitted - prepared, 3),
-        "total_seconds": round(time.perf_counter() - began, 3),
-    }
-    if rank() == 0:
-        finish(config, metrics, trainer.loggers, axis_values(config["sweep"]["axes"], OmegaConf.create(dict(config))))
-        print(closing_table(metrics, Path(os.path.relpath(run))))
+    loggers = build_loggers(config, state)
+    try:
+        trainer = build(
+            "trainer",
+            config["trainer"],
+            pl.Trainer,
+            callbacks=[*callbacks, Interruption()],
+            logger=loggers,
+            plugins=[SafeCheckpointIO()],
+            default_root_dir=run,
+        )
+        if rank() == 0:
+            if state is not None:
+                log.info("%s was cut off: it goes on after epoch %d", os.path.relpath(run), state["epoch"] + 1)
+            begin(config, environment(), loggers, goes_on=state is not None)
+        prepared = time.perf_counter()
+        trainer.fit(model, datamodule=data, ckpt_path=resumed, weights_only=True)
+        fitted = time.perf_counter()
+        found = dict(trainer.callback_metrics)
+        trainer.test(model, datamodule=data, verbose=False)
+        metrics = known_metrics(found | trainer.callback_metrics, callbacks) | {
+            "epochs": trainer.current_epoch,
+            "fit_seconds": round(fitted - prepared, 3),
+            "total_seconds": round(time.perf_counter() - began, 3),
+        }
+        if rank() == 0:
+            axes = config["sweep"]["axes"] or HYPERPARAMETERS
+            finish(config, metrics, loggers, axis_values(axes, OmegaConf.create(dict(config))))
+            print(closing_table(metrics, Path(os.path.relpath(run)), monitors(loggers)))
+    except BaseException:
+        end_trackers(loggers, failed=True)
+        raise
+    end_trackers(loggers, failed=False)
     return metrics
 
 
@@ -192,26 +205,26 @@ def build_callbacks(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def build_loggers(config: Mapping[str, Any], checkpoint: Mapping[str, Any] | None) -> list[Any]:
     """A configuration's loggers; what was drawn at and after the checkpoint's step is to be drawn anew."""
-    from lightning.pytorch.loggers import Logger
+    from vae_lightning.trackers import build_trackers
 
-    from vae_lightning.targets import build
-
-    loggers = []
-    for name, node in config["logger"].items():
-        if node:
-            again = {"purge_step": checkpoint["global_step"]} if checkpoint and "purge_step" in node else {}
-            loggers.append(build(f"logger.{name}", {**node, **again}, Logger))  # type: ignore[type-abstract]
-    return loggers
+    known = known_identities(Path(config["run_dir"])) if checkpoint else {}
+    return build_trackers(config["logger"], known, checkpoint["global_step"] if checkpoint else None, rank() == 0)
 
 
-def begin(config: Mapping[str, Any], environment: Mapping[str, Any], goes_on: bool) -> None:
+def begin(config: Mapping[str, Any], environment: Mapping[str, Any], loggers: Sequence[Any], goes_on: bool) -> None:
     """Write what a run directory holds from the first step on, in the place of another run if that does not go on."""
+    from vae_lightning.trackers import identities, show_config
+
     run = Path(config["run_dir"])
     if not goes_on and (run / CONFIG).exists():
         clear(run)
     (run / FAILURE).unlink(missing_ok=True)
     write_file(run / CONFIG, OmegaConf.to_yaml(dict(config)))
     write_json(run / ENVIRONMENT, environment)
+    if known := identities((name for name, node in config["logger"].items() if node), loggers):
+        write_json(run / TRACKERS, known)
+    if not goes_on:
+        show_config(loggers, config)
 
 
 def known_metrics(found: Mapping[str, Any], callbacks: Iterable[Any]) -> dict[str, float]:
@@ -233,17 +246,10 @@ def known_metrics(found: Mapping[str, Any], callbacks: Iterable[Any]) -> dict[st
 def finish(
     config: Mapping[str, Any], metrics: Mapping[str, float], loggers: Sequence[Any], axes: Mapping[str, Any]
 ) -> None:
-    """Tell TensorBoard's HParams what varies in the sweep, beside the final loss and accuracies; complete the run."""
-    from lightning.pytorch.loggers import TensorBoardLogger
+    """Tell TensorBoard's HParams what varies, beside the final loss and accuracies; complete the run."""
+    from vae_lightning.trackers import show_result
 
-    final = {
-        f"final/{name}": metrics[name] for name in ("val/loss", "probe/train_acc", "probe/val_acc") if name in metrics
-    }
-    for logger in loggers:
-        if axes and isinstance(logger, TensorBoardLogger):
-            plain = {name: value if isinstance(value, int | float) else str(value) for name, value in axes.items()}
-            logger.log_hyperparams(plain, final)
-            logger.finalize("success")
+    show_result(loggers, axes, metrics)
     write_json(Path(config["run_dir"]) / METRICS, metrics)
 
 
@@ -260,7 +266,7 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", ".*gradient layout contract.*")  # a stack's are columns of one matrix
 
 
-def closing_table(metrics: Mapping[str, float], run: Path) -> str:
+def closing_table(metrics: Mapping[str, float], run: Path, monitors: Iterable[str]) -> str:
     """The numbers of a run in nats and per cent of images, and where everything else is."""
     stages = [stage for stage in ("train", "val", "test") if f"{stage}/loss" in metrics]
     lines = ["", f"{'':14}" + "".join(f"{stage:>10}" for stage in stages)]
@@ -279,8 +285,7 @@ def closing_table(metrics: Mapping[str, float], run: Path) -> str:
         "weights": checkpoint_path(run, "last"),
     }
     lines += [f"{title:10} {place}" for title, place in places.items() if place.exists()]
-    if (run / "tensorboard").exists():
-        lines.append(f"{'monitor':10} tensorboard --logdir {shlex.quote(str(run))}")
+    lines += [f"{'monitor':10} {command}" for command in monitors]
     return "\n".join(lines)
 
 

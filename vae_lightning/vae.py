@@ -19,11 +19,12 @@ from vae_lightning.networks import build_network, mlp_decoder, mlp_encoder
 from vae_lightning.objectives.draws import ELBO, Draws, added_up, gaussian_kl
 from vae_lightning.objectives.negative_elbo import NegativeELBO
 from vae_lightning.objectives.objective import Objective
+from vae_lightning.posterior import PosteriorMoments
 from vae_lightning.schedules import Schedule, scale_lr
 from vae_lightning.streams import NormalStream, generator, seeded
 from vae_lightning.targets import build
 
-__all__ = ["ADAM", "VAE", "Posterior", "divergence", "draw", "evaluating", "log_position"]
+__all__ = ["ADAM", "VAE", "Posterior", "divergence", "draw", "evaluating", "exactly", "log_position"]
 
 ADAM: Mapping[str, Any] = {"_target_": "torch.optim.Adam", "lr": 1e-3, "fused": True}
 WIDTHS = (128,)
@@ -51,6 +52,11 @@ def divergence(loss: Tensor, norm: Tensor, epoch: int, step: int, lr: float) -> 
 def log_position(module: LightningModule) -> None:
     """Draw curves over optimiser steps; by itself Lightning would count calls of training_step."""
     module.log_dict({"step": float(module.global_step), "epoch": float(module.current_epoch)})
+
+
+def exactly(value: Any) -> Tensor:
+    """Numbers in double precision, for Lightning would make them single."""
+    return torch.as_tensor(value, dtype=torch.float64)
 
 
 @contextmanager
@@ -128,6 +134,10 @@ class VAE(LightningModule):
             :class:`vae_lightning.schedules.Schedule`, and its arguments.
         seed: of the initial weights and of the latent noise; global generators are neither used nor changed.
 
+    Attributes:
+        kl_by_dimension: the KL of each latent dimension in nats, ``(latent_dim,)``, the mean over the images of the
+            last validation or test; None before.
+
     Raises:
         InputError: if an argument is not what :mod:`vae_lightning.checks` allows, an encoder or decoder cannot be made
             or maps to another shape, or the objective goes through the latents and the estimator does not.
@@ -192,6 +202,7 @@ class VAE(LightningModule):
         self.save_hyperparameters(plain, logger=False)  # TensorBoard's HParams are for what varies in a sweep
         self.automatic_optimization = False  # a block holds several steps
         self.latent_dim, self.image_shape, self.seed = latent_dim, tuple(image_shape), seed
+        self.kl_by_dimension: Tensor | None = None
         self.objective = build("objective", objective, Objective)  # type: ignore[type-abstract]
         self.estimator = build("estimator", estimator, Estimator)  # type: ignore[type-abstract]
         self.schedule = build("schedule", schedule, Schedule)  # type: ignore[type-abstract]
@@ -322,7 +333,12 @@ class VAE(LightningModule):
         sums = ELBO(*terms).sums()
         if type(self.objective) is not NegativeELBO:  # which is train/loss
             sums["objective"] = added_up(objective)
+        # Of the last step alone, and after it, when mixed precision has taken its factor out.
+        norm = get_total_norm([weight.grad for weight in self.parameters() if weight.grad is not None])
+        sums["gradient_norm"] = norm * len(objective)
         self._log_means("train", sums, len(objective))
+        if self.trainer.is_last_batch:
+            self.log("train/lr", exactly(optimizer.param_groups[0]["lr"]), on_step=False, on_epoch=True, batch_size=1)
         self.log("loss", loss, prog_bar=True, logger=False)
 
     def on_train_epoch_end(self) -> None:
@@ -332,11 +348,15 @@ class VAE(LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         self._eval_noise = self._noise("evaluation")
+        self._posteriors = PosteriorMoments()
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         self._evaluate("val", batch)
 
     def on_validation_epoch_end(self) -> None:
+        self.kl_by_dimension, active = self._posteriors.result()
+        stage = "test" if self.trainer.testing else "val"
+        self.log(f"{stage}/active_units", active.sum().double(), sync_dist=False)
         log_position(self)
 
     on_test_epoch_start = on_validation_epoch_start
@@ -348,7 +368,9 @@ class VAE(LightningModule):
 
     def _evaluate(self, stage: str, batch: tuple[Tensor, Tensor]) -> None:
         images, _ = batch
-        elbo = self._draw_share(images, self._eval_noise, samples=1)[0].elbo()
+        draws = self._draw_share(images, self._eval_noise, samples=1)[0]
+        self._posteriors.add(draws.mu, draws.kl)
+        elbo = draws.elbo()
         self._log_means(stage, elbo.sums(), len(elbo.loss))
 
     def rows(self, count: int) -> slice:

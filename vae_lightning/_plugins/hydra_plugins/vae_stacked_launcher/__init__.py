@@ -145,13 +145,13 @@ def _stackable(composed: Sequence[DictConfig]) -> list[_Job]:
 
 
 def _in_common(config: Mapping[str, Any]) -> str:
-    """All of a configuration but that in which a stack's models may differ, its copies, and the folder."""
+    """All of a configuration but that in which a stack's models may differ, its copies, the folder and the loggers."""
     from vae_lightning.run_directory import moved
     from vae_lightning.stack import in_common
 
     common = in_common(moved(config, "."))
     common["model"] = in_common(common["model"])
-    del common["run_dir"], common["data"]["seed"]
+    del common["run_dir"], common["logger"], common["data"]["seed"]
     return json.dumps(common, sort_keys=True)
 
 

@@ -1,0 +1,193 @@
+"""What TensorBoard, Weights & Biases and MLflow are told beside the metrics that the Trainer logs."""
+
+import logging
+import os
+import shlex
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
+from omegaconf import OmegaConf
+from torch import Tensor
+from torchvision.transforms.functional import to_pil_image
+
+from vae_lightning.checks import InputError
+from vae_lightning.targets import build
+
+__all__ = [
+    "build_trackers",
+    "end_trackers",
+    "identities",
+    "monitors",
+    "show_config",
+    "show_embedding",
+    "show_histogram",
+    "show_image",
+    "show_result",
+]
+
+# TensorBoard's "custom scalars": what belongs together in one chart.
+_STAGES = ("train", "val", "test")
+LAYOUT = {
+    "loss, nats per image": {
+        title: ["Multiline", [f"^{stage}/{term}$" for stage in _STAGES]]
+        for title, term in {"loss = -ELBO": "loss", "reconstruction": "recon", "KL": "kl"}.items()
+    },
+    "latents": {
+        "probe accuracy": ["Multiline", [f"^probe/{stage}_acc$" for stage in _STAGES]],
+        "active units": ["Multiline", [f"^{stage}/active_units$" for stage in _STAGES]],
+    },
+    "training": {
+        "gradient norm": ["Multiline", ["^train/gradient_norm$"]],
+        "learning rate": ["Multiline", ["^train/lr$"]],
+        "images per second": ["Multiline", ["^speed/images_per_second$"]],
+    },
+}
+
+
+def build_trackers(
+    nodes: Mapping[str, Any], known: Mapping[str, str], purge_step: int | None, first_process: bool = True
+) -> list[Logger]:
+    """The loggers of a configuration, in touch with what keeps their records.
+
+    Arguments:
+        nodes: by name, ``_target_`` and its arguments; None is no logger.
+        known: by name, the identity of the record that a run which goes on has already.
+        purge_step: of such a run the optimiser step from which TensorBoard is to draw anew.
+        first_process: of several that share the run, the one that writes.
+
+    Raises:
+        InputError: if a logger cannot be made or its server reached, or its package is not there.
+    """
+    logging.getLogger("lightning.pytorch.loggers.mlflow").setLevel(logging.ERROR)  # it made an experiment: it was to
+    logging.getLogger("mlflow").setLevel(logging.WARNING)  # and tables for it
+    loggers = []
+    for name, node in nodes.items():
+        if not node:
+            continue
+        again: dict[str, Any] = {key: known[name] for key in ("id", "run_id") if key in node and name in known}
+        if "purge_step" in node and purge_step is not None:
+            again["purge_step"] = purge_step
+        try:
+            logger = build(f"logger.{name}", {**node, **again}, Logger)  # type: ignore[type-abstract]
+            if first_process and isinstance(logger, MLFlowLogger | WandbLogger):
+                _ = logger.experiment  # now, while a run can still be refused
+        except ModuleNotFoundError as error:
+            raise InputError(
+                f"logger={name}: its package is not installed: pip install 'vae-lightning[{name}]'"
+            ) from error
+        except InputError:
+            raise
+        except Exception as error:  # of each tracker's own kind
+            raise InputError(f"logger={name}: {' '.join(str(error).split())}") from error
+        loggers.append(logger)
+    return loggers
+
+
+def identities(names: Iterable[str], loggers: Iterable[Logger]) -> dict[str, str]:
+    """By name, under what a tracker's server knows the run; for :func:`build_trackers` when it goes on."""
+    return {
+        name: str(logger.version)
+        for name, logger in zip(names, loggers, strict=True)
+        if isinstance(logger, MLFlowLogger | WandbLogger)
+    }
+
+
+@rank_zero_only
+def show_config(loggers: Iterable[Logger], config: Mapping[str, Any]) -> None:
+    """The configuration: as text, and a layout for the curves, in TensorBoard; as parameters elsewhere."""
+    for logger in loggers:
+        if isinstance(logger, TensorBoardLogger):
+            lines = OmegaConf.to_yaml(dict(config)).splitlines()
+            logger.experiment.add_text("config", "\n".join(f"    {line}" for line in lines), 0)
+            logger.experiment.add_custom_scalars(LAYOUT)
+            logger.save()
+        elif isinstance(logger, MLFlowLogger | WandbLogger):
+            logger.log_hyperparams(dict(config))
+
+
+def show_image(loggers: Iterable[Logger], tag: str, image: Tensor, step: int) -> None:
+    """A picture.
+
+    Arguments:
+        loggers: those that show no pictures are passed over.
+        tag: its name, the same at every step.
+        image: ``(C, H, W)``, in [0, 1].
+        step: the optimiser step that it is of.
+    """
+    for logger in loggers:
+        if isinstance(logger, TensorBoardLogger):
+            logger.experiment.add_image(tag, image, step)
+        elif isinstance(logger, WandbLogger):
+            logger.log_image(tag, [to_pil_image(image)], step)
+        elif isinstance(logger, MLFlowLogger):
+            logger.experiment.log_image(logger.run_id, to_pil_image(image), key=tag, step=step, synchronous=True)
+
+
+def show_histogram(loggers: Iterable[Logger], tag: str, values: Tensor, step: int) -> None:
+    """A histogram of values ``(N,)``, in TensorBoard and Weights & Biases; arguments as of :func:`show_image`."""
+    for logger in loggers:
+        if isinstance(logger, TensorBoardLogger):
+            logger.experiment.add_histogram(tag, values, step)
+        elif isinstance(logger, WandbLogger):
+            import wandb
+
+            logger.log_metrics({tag: wandb.Histogram(values.tolist())}, step)  # type: ignore[dict-item]
+
+
+def show_embedding(
+    loggers: Iterable[Logger], tag: str, points: Tensor, labels: Tensor, images: Tensor, step: int
+) -> None:
+    """Points in TensorBoard's projector, with labels and thumbnails.
+
+    Arguments:
+        loggers: all but TensorBoard's are passed over.
+        tag: their name.
+        points: ``(N, D)``.
+        labels: ``(N,)``.
+        images: ``(N, C, H, W)``, in [0, 1].
+        step: the optimiser step that they are of.
+    """
+    for logger in loggers:
+        if isinstance(logger, TensorBoardLogger):
+            # Of a test that is done again: torch would print that they are there.
+            shutil.rmtree(Path(logger.log_dir) / str(step).zfill(5), ignore_errors=True)
+            logger.experiment.add_embedding(points, labels.tolist(), images, step, tag)
+
+
+@rank_zero_only
+def show_result(loggers: Iterable[Logger], hyperparameters: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+    """For TensorBoard's HParams: what a run is to be told from others by, and its final loss and accuracies."""
+    names = ("val/loss", "probe/train_acc", "probe/val_acc")
+    final = {f"final/{name}": metrics[name] for name in names if name in metrics}
+    plain = {name: value if isinstance(value, int | float) else str(value) for name, value in hyperparameters.items()}
+    for logger in loggers:
+        if isinstance(logger, TensorBoardLogger):
+            logger.log_hyperparams(plain, final)
+            logger.finalize("success")
+
+
+def monitors(loggers: Iterable[Logger]) -> list[str]:
+    """The commands or addresses by which a user sees the records, from the folder that the process is in."""
+    found = []
+    for logger in loggers:
+        if isinstance(logger, TensorBoardLogger):
+            found.append(f"tensorboard --logdir {shlex.quote(os.path.relpath(logger.save_dir))}")
+        elif isinstance(logger, MLFlowLogger):
+            found.append(f"mlflow ui --backend-store-uri {shlex.quote(str(logger._tracking_uri))}")
+        elif isinstance(logger, WandbLogger):
+            run = logger.experiment
+            found.append(run.url or f"wandb sync {shlex.quote(os.path.relpath(Path(run.dir).parent))}")
+    return found
+
+
+def end_trackers(loggers: Iterable[Logger], failed: bool) -> None:
+    """End each record, as finished or failed; the next run of the same process has its own."""
+    for logger in loggers:
+        if isinstance(logger, WandbLogger) and logger._experiment is not None:
+            logger._experiment.finish(exit_code=int(failed))
+        elif isinstance(logger, MLFlowLogger):
+            logger.finalize("failed" if failed else "success")
