@@ -50,6 +50,15 @@ def fitted(module: Any, data: Any, epochs: int = 1, precision: Any = "64-true") 
     return {name: float(value) for name, value in (found | trainer.callback_metrics).items()}
 
 
+def test_weights_and_gradients_begin_at_a_line_of_the_cache() -> None:
+    stack = Stack(different())
+    stack.configure_optimizers()
+    for rows in (stack._rows, stack._gradients):
+        starts = [own.data_ptr() for columns in stack._columns(rows) for own in columns]
+        assert len(set(starts)) == len(starts) == 4 * len(list(stack.model.parameters()))
+        assert [start % 64 for start in starts] == [0] * len(starts)
+
+
 @pytest.mark.parametrize(("precision", "tolerance"), [("64-true", 1e-10), ("32-true", 1e-5), ("bf16-mixed", 3e-3)])
 @pytest.mark.parametrize("same_order", [True, False])
 def test_each_model_of_a_stack_is_trained_as_if_alone(

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
+from vae_lightning import cpu
 from vae_lightning.checks import OPTIMIZER, InputError, check
 from vae_lightning.checks import VAE as RULES
 from vae_lightning.estimators import Estimator
@@ -307,6 +308,10 @@ class VAE(LightningModule):
         return build("optimizer", self.hparams["optimizer"], Optimizer, parameters)
 
     # Training: one optimiser step a batch.
+
+    def on_fit_start(self) -> None:
+        if self.device.type == "cpu":
+            cpu.prepare()
 
     def on_train_epoch_start(self) -> None:
         self._train_noise = self._noise("noise", self.current_epoch)
