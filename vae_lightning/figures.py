@@ -258,7 +258,7 @@ class Figures(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         kl = getattr(pl_module, "kl_by_dimension", None)
-        if trainer.training and kl is not None:
+        if trainer.state.fn == "fit" and kl is not None:
             self._kl = kl.tolist()
             self._show_kl(trainer)
 
