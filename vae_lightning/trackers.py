@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
-from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import OmegaConf
 from torch import Tensor
+from torch.utils.tensorboard.summary import hparams
 from torchvision.transforms.functional import to_pil_image
 
 from vae_lightning.checks import InputError
@@ -122,12 +122,12 @@ def _begin_wandb(logger: WandbLogger) -> None:
     os.environ.setdefault("WANDB_CACHE_DIR", os.path.abspath(Path(logger.save_dir or ".") / "wandb/cache"))
     if logger._offline:
         os.environ["WANDB_MODE"] = "offline"
-    wandb.setup()  # else it would speak before it knows that it is to be silent
     online = os.environ.get("WANDB_MODE", "online") in ("online", "run")
     if online and not wandb.login(prompt=False):
         raise InputError(
             "logger=wandb: no login is found: wandb login, or WANDB_API_KEY; or logger.wandb.offline=true without one"
         )
+    wandb.setup()  # else it would speak before it knows that it is to be silent
     _ = logger.experiment
 
 
@@ -138,17 +138,29 @@ def identities(loggers: Mapping[str, Logger]) -> dict[str, str]:
     }
 
 
-@rank_zero_only
-def show_config(loggers: Iterable[Logger], config: Mapping[str, Any]) -> None:
-    """The configuration: as text, and a layout for the curves, in TensorBoard; as parameters elsewhere."""
+def show_config(loggers: Iterable[Logger], config: Mapping[str, Any], goes_on: bool) -> None:
+    """The configuration: as text, and a layout for the curves, in TensorBoard; as parameters elsewhere.
+
+    Arguments:
+        loggers: those of others are passed over.
+        config: every value resolved.
+        goes_on: whether TensorBoard has it already; of others a killed run does not know.
+    """
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger):
-            lines = OmegaConf.to_yaml(dict(config)).splitlines()
-            logger.experiment.add_text("config", "\n".join(f"    {line}" for line in lines), 0)
-            logger.experiment.add_custom_scalars(LAYOUT)
-            logger.save()
-        elif isinstance(logger, MLFlowLogger | WandbLogger):
+            if not goes_on:
+                lines = OmegaConf.to_yaml(dict(config)).splitlines()
+                logger.experiment.add_text("config", "\n".join(f"    {line}" for line in lines), 0)
+                logger.experiment.add_custom_scalars(LAYOUT)
+                logger.save()
+        elif isinstance(logger, WandbLogger) or (isinstance(logger, MLFlowLogger) and not _parameters(logger)):
             logger.log_hyperparams(dict(config))
+
+
+def _parameters(logger: MLFlowLogger) -> Mapping[str, str]:
+    """What the record has already: MLflow lets nobody change it."""
+    parameters: Mapping[str, str] = logger.experiment.get_run(logger.run_id).data.params
+    return parameters
 
 
 def show_image(loggers: Iterable[Logger], tag: str, image: Tensor, step: int) -> None:
@@ -200,15 +212,15 @@ def show_embedding(
             logger.experiment.add_embedding(points, labels.tolist(), images, step, tag)
 
 
-@rank_zero_only
 def show_result(loggers: Iterable[Logger], hyperparameters: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
-    """For TensorBoard's HParams: what a run is to be told from others by, and its final loss and accuracies."""
-    names = ("val/loss", "probe/train_acc", "probe/val_acc")
-    final = {f"final/{name}": metrics[name] for name in names if name in metrics}
+    """For TensorBoard's HParams: what a run is to be told from others by; its metrics are the curves' last points."""
+    names = [name for name in ("val/loss", "probe/val_acc", "probe/train_acc") if name in metrics]
     plain = {name: value if isinstance(value, int | float) else str(value) for name, value in hyperparameters.items()}
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger):
-            logger.log_hyperparams(plain, final)
+            # Lightning's log_hyperparams would draw the metrics once more.
+            for summary in hparams(plain, dict.fromkeys(names)):
+                logger.experiment._get_file_writer().add_summary(summary)
             logger.finalize("success")
 
 

@@ -226,8 +226,7 @@ def begin(config: Mapping[str, Any], environment: Mapping[str, Any], loggers: Ma
     write_json(run / ENVIRONMENT, environment)
     if known := identities(loggers):
         write_json(run / TRACKERS, known)
-    if not goes_on:
-        show_config(loggers.values(), config)
+    show_config(loggers.values(), config, goes_on)
 
 
 def known_metrics(found: Mapping[str, Any], callbacks: Iterable[Any]) -> dict[str, float]:
