@@ -1,5 +1,6 @@
 """What Weights & Biases and MLflow keep of a run, read back from their own files; neither account nor network."""
 
+import importlib
 import json
 import os
 import struct
@@ -126,8 +127,7 @@ def wandb_records(run: Path) -> list[Record]:
 
 def _wandb_contents(file: Path) -> Iterator[Any]:
     """The file is a header of 7 bytes and records in blocks of 32 kB, as LevelDB's log."""
-    from wandb.proto import wandb_internal_pb2
-
+    wandb_internal_pb2: Any = importlib.import_module("wandb.proto.wandb_internal_pb2")
     data, position, whole = file.read_bytes(), 7, b""
     while position + 7 <= len(data):
         left = 32768 - position % 32768
@@ -138,7 +138,7 @@ def _wandb_contents(file: Path) -> Iterator[Any]:
         whole += data[position + 7 : position + 7 + size]
         position += 7 + size
         if kind in (1, 4):  # whole, or its last part
-            content = wandb_internal_pb2.Record()  # type: ignore[attr-defined]
+            content = wandb_internal_pb2.Record()
             content.ParseFromString(whole)
             yield content
             whole = b""

@@ -189,7 +189,8 @@ def show_histogram(loggers: Iterable[Logger], tag: str, values: Tensor, step: in
         elif isinstance(logger, WandbLogger):
             import wandb
 
-            logger.log_metrics({tag: wandb.Histogram(values.tolist())}, step)  # type: ignore[dict-item]
+            histogram: Any = wandb.Histogram(values.tolist())
+            logger.log_metrics({tag: histogram}, step)
 
 
 def show_embedding(
