@@ -5,9 +5,11 @@ import os
 import shlex
 import shutil
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from omegaconf import OmegaConf
 from torch import Tensor
@@ -97,14 +99,15 @@ def _begin(name: str, node: Mapping[str, Any]) -> Logger:
     for variable, value in IMPATIENT.items():
         os.environ.setdefault(variable, value)
     try:
-        logger = build(f"logger.{name}", node, Logger)  # type: ignore[type-abstract]
-        if isinstance(logger, MLFlowLogger):
-            goes_on = logger._run_id is not None
-            client = logger.experiment
-            if goes_on:
-                client.update_run(logger.run_id, "RUNNING")
-        elif isinstance(logger, WandbLogger):
-            _begin_wandb(logger)
+        with _store(node):
+            logger = build(f"logger.{name}", node, Logger)  # type: ignore[type-abstract]
+            if isinstance(logger, MLFlowLogger):
+                goes_on = logger._run_id is not None
+                client = logger.experiment
+                if goes_on:
+                    client.update_run(logger.run_id, "RUNNING")
+            elif isinstance(logger, WandbLogger):
+                _begin_wandb(logger)
     except InputError:
         raise
     except Exception as error:  # of each tracker's own kind
@@ -113,6 +116,16 @@ def _begin(name: str, node: Mapping[str, Any]) -> Logger:
         for variable in IMPATIENT.keys() - before.keys():
             del os.environ[variable]
     return logger
+
+
+def _store(node: Mapping[str, Any]) -> AbstractContextManager[object]:
+    """Within it no other process begins with the same local store: of several jobs each would make its tables."""
+    place = str(node.get("tracking_uri"))
+    if not place.startswith("sqlite:///"):
+        return nullcontext()
+    database = Path(place.removeprefix("sqlite:///"))
+    database.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(database.with_name(f".{database.name}.lock"))
 
 
 def _begin_wandb(logger: WandbLogger) -> None:
