@@ -96,9 +96,9 @@ def command(tmp_path: Path) -> Command:
     return run
 
 
-def kill_after(epochs: int, tmp_path: Path, *arguments: str) -> None:
+def kill_after(epochs: int, tmp_path: Path, *arguments: str, env: dict[str, str] | None = None) -> None:
     """Start vae-train and kill it without warning as soon as it has told of so many epochs."""
-    with subprocess.Popen([*TRAIN, *arguments], cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([*TRAIN, *arguments], cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
             epochs -= line.startswith("epoch")

@@ -1,10 +1,7 @@
 import json
-import socket
 import sqlite3
 import subprocess
 import sys
-import time
-import urllib.request
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
@@ -222,57 +219,6 @@ def test_an_optuna_search_survives_failures_and_an_interruption_and_names_its_be
     assert (sweep / "study.db").is_file()
     with closing(sqlite3.connect(sweep / "study.db")) as study:
         assert study.execute("select count(*) from trials").fetchone() == (8,)
-
-
-@pytest.mark.slow
-def test_tensorboard_shows_every_job_and_what_varied(command: Command, tmp_path: Path) -> None:
-    done = command("train", "-m", *QUICK, "sweep.name=s", "model.latent_dim=2,5", "optimizer.lr=1e-3,3e-3")
-    assert done.returncode == 0, done.stderr
-    sweep = tmp_path / "outputs/sweeps/s"
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    server = [sys.executable, "-m", "tensorboard.main", "--logdir", str(sweep), "--port", str(port)]
-    with subprocess.Popen(server, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            groups = session_groups(f"http://127.0.0.1:{port}", jobs=4)
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/data/runs") as answer:
-                runs = json.load(answer)
-        finally:
-            process.terminate()
-    table = pd.read_csv(sweep / "results.csv").set_index("job")
-    assert {run.split("/")[0] for run in runs} == set(table.index)
-    for group in groups:
-        row = table.loc[group["name"].split("/")[0]]
-        assert group["hparams"] == {"latent_dim": row["latent_dim"], "lr": row["lr"]}
-        shown = {metric["name"]["tag"]: metric["value"] for metric in group["metricValues"]}
-        expected = {f"final/{name}": row[name] for name in ("val/loss", "probe/train_acc", "probe/val_acc")}
-        assert shown == pytest.approx(expected)
-
-
-def session_groups(url: str, jobs: int) -> list[dict[str, Any]]:
-    """What the HParams tab lists, once the server is up and has read all jobs."""
-    question = {
-        "experimentName": "",
-        "allowedStatuses": [f"STATUS_{status}" for status in ("UNKNOWN", "SUCCESS", "FAILURE", "RUNNING")],
-        "colParams": [],
-        "startIndex": 0,
-        "sliceSize": 100,
-    }
-    request = urllib.request.Request(
-        f"{url}/data/plugin/hparams/session_groups",
-        data=json.dumps(question).encode(),
-        headers={"Content-Type": "application/json"},
-    )
-    for _ in range(120):
-        try:
-            with urllib.request.urlopen(request, timeout=5) as answer:
-                groups: list[dict[str, Any]] = json.load(answer)["sessionGroups"]
-                if len(groups) == jobs:
-                    return groups
-        except (OSError, KeyError):
-            pass
-        time.sleep(0.5)
-    raise AssertionError("the server did not list the jobs within a minute")
 
 
 @pytest.mark.slow

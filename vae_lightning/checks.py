@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "check",
     "check_choice",
     "check_config",
+    "check_trackers",
     "integer",
     "number",
     "one_of",
@@ -288,6 +290,9 @@ RULES = {
     "vae_lightning.gradients.GradientStatistics": GRADIENTS,
 }
 
+# Loggers whose packages are extras, by whose names they go.
+TRACKERS = {"lightning.pytorch.loggers.WandbLogger": "wandb", "lightning.pytorch.loggers.MLFlowLogger": "mlflow"}
+
 # How many training images there are before validation takes its part, in each split where there are several.
 TRAINING_IMAGES: dict[tuple[str, str | None], int] = {
     ("vae_lightning.MNISTDataModule", None): 60_000,
@@ -361,6 +366,18 @@ def check_config(config: Mapping[str, Any]) -> None:
             raise InputError(
                 f"callbacks.{name}.C={node['C']}: must be one value, since data.val_size=0 leaves none to choose by"
             )
+
+
+def check_trackers(loggers: Mapping[str, Any]) -> None:
+    """Refuse loggers whose package is not installed.
+
+    Raises:
+        InputError: with the command that installs it.
+    """
+    for name, node in loggers.items():
+        package = TRACKERS.get((node or {}).get("_target_", ""))
+        if package is not None and find_spec(package) is None:
+            raise InputError(f"logger={name}: its package is not installed: pip install 'vae-lightning[{package}]'")
 
 
 def _check_targets(node: Any, path: str = "") -> None:

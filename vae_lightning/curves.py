@@ -43,7 +43,7 @@ class Curves(Callback):
             self._write(trainer)
             last = self.rows[-1]
             for logger in trainer.loggers:
-                logger.log_metrics({name: value for name, value in last.items() if name != "step"}, int(last["step"]))
+                logger.log_metrics({name: value for name, value in last.items() if "/" in name}, int(last["step"]))
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # Lightning keeps metrics of earlier epochs beside this one's, which will be new tensors.
@@ -66,7 +66,7 @@ class Curves(Callback):
         new = {
             name: value
             for name, value in trainer.callback_metrics.items()
-            if "/" in name and not name.startswith("speed/") and value is not self._earlier.get(name)
+            if "/" in name and value is not self._earlier.get(name)
         }
         position: dict[str, float] = {"epoch": trainer.current_epoch, "step": trainer.global_step}
         self.rows.append(position | {name: float(value) for name, value in new.items()})
@@ -74,9 +74,9 @@ class Curves(Callback):
 
     def _write(self, trainer: Trainer) -> None:
         if trainer.is_global_zero:
-            columns = dict.fromkeys(name for row in self.rows for name in row)
+            columns = dict.fromkeys(name for row in self.rows for name in row if not name.startswith("speed/"))
             text = io.StringIO()
-            writer = csv.DictWriter(text, columns)
+            writer = csv.DictWriter(text, columns, extrasaction="ignore")
             writer.writeheader()
             writer.writerows(self.rows)
             write_file(self.table, text.getvalue())

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -258,7 +259,7 @@ class Figures(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         kl = getattr(pl_module, "kl_by_dimension", None)
-        if trainer.training and kl is not None:
+        if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking and kl is not None:
             self._kl = kl.tolist()
             self._show_kl(trainer)
 

@@ -27,7 +27,7 @@ from vae_lightning.stack import Stack, StackData
 from vae_lightning.targets import build, find_class
 from vae_lightning.throughput import Throughput
 from vae_lightning.trackers import end_trackers
-from vae_lightning.train import begin, build_callbacks, build_loggers, build_model, finish, known_metrics, quiet
+from vae_lightning.train import begin, begin_loggers, build_callbacks, build_model, finish, known_metrics, quiet
 from vae_lightning.vae import VAE
 
 __all__ = ["StackedRun", "StackedRuns", "check_stackable", "states", "train_stacked"]
@@ -88,12 +88,12 @@ class StackedRun:
             weights = self.state["state_dict"]
             self.vae.to(next(iter(weights.values())).dtype).load_state_dict(weights)
         self.callbacks = [one for one in build_callbacks(config).values() if isinstance(one, OWN)]
-        self.loggers: list[Logger] = []
+        self.loggers: dict[str, Logger] = {}
         self.error: Exception | None = None
 
     def end(self) -> None:
         """End what trackers know of it."""
-        end_trackers(self.loggers, failed=stored_metrics(Path(self.config["run_dir"])) is None)
+        end_trackers(self.loggers.values(), failed=stored_metrics(Path(self.config["run_dir"])) is None)
 
 
 class _OwnTrainer:
@@ -101,7 +101,7 @@ class _OwnTrainer:
 
     def __init__(self, trainer: pl.Trainer, run: StackedRun, place: int, metrics: dict[str, Tensor]) -> None:
         self._trainer, self._place = trainer, place
-        self.loggers, self.callback_metrics = run.loggers, metrics
+        self.loggers, self.callback_metrics = [*run.loggers.values()], metrics
 
     @property
     def datamodule(self) -> ImageDataModule:
@@ -126,7 +126,7 @@ class _OwnLoggers(Logger):
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         for run, own in zip(self.runs, _by_run(metrics, len(self.runs)), strict=True):
-            for logger in run.loggers if run.error is None else ():
+            for logger in run.loggers.values() if run.error is None else ():
                 logger.log_metrics(own, step)
 
     def log_hyperparams(self, *_: Any, **__: Any) -> None:
@@ -134,12 +134,12 @@ class _OwnLoggers(Logger):
 
     def save(self) -> None:
         for run in self.runs:
-            for logger in run.loggers:
+            for logger in run.loggers.values():
                 logger.save()
 
     def finalize(self, status: str) -> None:
         for run in self.runs:
-            for logger in run.loggers:
+            for logger in run.loggers.values():
                 logger.finalize(status)
 
 
@@ -254,7 +254,7 @@ def train_stacked(runs: Sequence[StackedRun]) -> list[Exception | None]:
         for run in runs:
             held.enter_context(claimed(Path(run.config["run_dir"])))
         for run in runs:
-            run.loggers = build_loggers(run.config, run.state)
+            run.loggers = begin_loggers(run.config, run.state)
             held.callback(run.end)
         described = environment()
         for place, run in enumerate(runs):

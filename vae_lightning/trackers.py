@@ -5,20 +5,22 @@ import os
 import shlex
 import shutil
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
-from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import OmegaConf
 from torch import Tensor
+from torch.utils.tensorboard.summary import hparams
 from torchvision.transforms.functional import to_pil_image
 
 from vae_lightning.checks import InputError
 from vae_lightning.targets import build
 
 __all__ = [
-    "build_trackers",
+    "begin_trackers",
     "end_trackers",
     "identities",
     "monitors",
@@ -47,66 +49,131 @@ LAYOUT = {
     },
 }
 
+# Nothing but errors in the terminal, whose output stays as it is, and nothing sent home.
+QUIET = {
+    "WANDB_SILENT": "true",
+    "WANDB_ERROR_REPORTING": "false",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+# For the first word with a server; later it may be away for minutes.
+IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 
-def build_trackers(
-    nodes: Mapping[str, Any], known: Mapping[str, str], purge_step: int | None, first_process: bool = True
-) -> list[Logger]:
-    """The loggers of a configuration, in touch with what keeps their records.
+
+def begin_trackers(nodes: Mapping[str, Any], known: Mapping[str, str], purge_step: int | None) -> dict[str, Logger]:
+    """The loggers of a configuration by their names, each with a record that is begun, or goes on.
 
     Arguments:
         nodes: by name, ``_target_`` and its arguments; None is no logger.
-        known: by name, the identity of the record that a run which goes on has already.
-        purge_step: of such a run the optimiser step from which TensorBoard is to draw anew.
-        first_process: of several that share the run, the one that writes.
+        known: by name, the identity of the record that a run has already.
+        purge_step: of a run that goes on the optimiser step from which TensorBoard is to draw anew.
 
     Raises:
-        InputError: if a logger cannot be made or its server reached, or its package is not there.
+        InputError: if a logger cannot be made, its server is not reached, or its login is missing.
     """
+    for variable, value in QUIET.items():
+        os.environ.setdefault(variable, value)
     logging.getLogger("lightning.pytorch.loggers.mlflow").setLevel(logging.ERROR)  # it made an experiment: it was to
-    logging.getLogger("mlflow").setLevel(logging.WARNING)  # and tables for it
-    loggers = []
-    for name, node in nodes.items():
-        if not node:
-            continue
-        again: dict[str, Any] = {key: known[name] for key in ("id", "run_id") if key in node and name in known}
+    given = {name: dict(node) for name, node in nodes.items() if node}
+    for name, node in given.items():
+        node |= {key: known[name] for key in ("id", "run_id") if key in node and name in known}
         if "purge_step" in node and purge_step is not None:
-            again["purge_step"] = purge_step
-        try:
-            logger = build(f"logger.{name}", {**node, **again}, Logger)  # type: ignore[type-abstract]
-            if first_process and isinstance(logger, MLFlowLogger | WandbLogger):
-                _ = logger.experiment  # now, while a run can still be refused
-        except ModuleNotFoundError as error:
-            raise InputError(
-                f"logger={name}: its package is not installed: pip install 'vae-lightning[{name}]'"
-            ) from error
-        except InputError:
-            raise
-        except Exception as error:  # of each tracker's own kind
-            raise InputError(f"logger={name}: {' '.join(str(error).split())}") from error
-        loggers.append(logger)
-    return loggers
+            node["purge_step"] = purge_step
+    begun: dict[str, Logger] = {}
+    try:
+        # Servers first: what is local writes at once.
+        for name in sorted(given, key=lambda name: not _is_remote(given[name])):
+            begun[name] = _begin(name, given[name])
+    except InputError:
+        end_trackers(begun.values(), failed=True)
+        raise
+    return {name: begun[name] for name in given}
 
 
-def identities(names: Iterable[str], loggers: Iterable[Logger]) -> dict[str, str]:
-    """By name, under what a tracker's server knows the run; for :func:`build_trackers` when it goes on."""
+def _is_remote(node: Mapping[str, Any]) -> bool:
+    return str(node.get("tracking_uri")).startswith("http") or node.get("offline") is False
+
+
+def _begin(name: str, node: Mapping[str, Any]) -> Logger:
+    before = dict(os.environ)
+    for variable, value in IMPATIENT.items():
+        os.environ.setdefault(variable, value)
+    try:
+        with _store(node):
+            logger = build(f"logger.{name}", node, Logger)  # type: ignore[type-abstract]
+            if isinstance(logger, MLFlowLogger):
+                goes_on = logger._run_id is not None
+                client = logger.experiment
+                if goes_on:
+                    client.update_run(logger.run_id, "RUNNING")
+            elif isinstance(logger, WandbLogger):
+                _begin_wandb(logger)
+    except InputError:
+        raise
+    except Exception as error:  # of each tracker's own kind
+        raise InputError(f"logger={name}: {' '.join(str(error).split())}") from error
+    finally:
+        for variable in IMPATIENT.keys() - before.keys():
+            del os.environ[variable]
+    return logger
+
+
+def _store(node: Mapping[str, Any]) -> AbstractContextManager[object]:
+    """Within it no other process begins with the same local store: of several jobs each would make its tables."""
+    place = str(node.get("tracking_uri"))
+    if not place.startswith("sqlite:///"):
+        return nullcontext()
+    database = Path(place.removeprefix("sqlite:///"))
+    database.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(database.with_name(f".{database.name}.lock"))
+
+
+def _begin_wandb(logger: WandbLogger) -> None:
+    import wandb
+
+    # By itself it would be in the user's home.
+    os.environ.setdefault("WANDB_CACHE_DIR", os.path.abspath(Path(logger.save_dir or ".") / "wandb/cache"))
+    if logger._offline:
+        os.environ["WANDB_MODE"] = "offline"
+    online = os.environ.get("WANDB_MODE", "online") in ("online", "run")
+    if online and not wandb.login(prompt=False):
+        raise InputError(
+            "logger=wandb: no login is found: wandb login, or WANDB_API_KEY; or logger.wandb.offline=true without one"
+        )
+    wandb.setup()  # else it would speak before it knows that it is to be silent
+    _ = logger.experiment
+
+
+def identities(loggers: Mapping[str, Logger]) -> dict[str, str]:
+    """By name, under what a tracker's server knows the run; for :func:`begin_trackers` when it goes on."""
     return {
-        name: str(logger.version)
-        for name, logger in zip(names, loggers, strict=True)
-        if isinstance(logger, MLFlowLogger | WandbLogger)
+        name: str(logger.version) for name, logger in loggers.items() if isinstance(logger, MLFlowLogger | WandbLogger)
     }
 
 
-@rank_zero_only
-def show_config(loggers: Iterable[Logger], config: Mapping[str, Any]) -> None:
-    """The configuration: as text, and a layout for the curves, in TensorBoard; as parameters elsewhere."""
+def show_config(loggers: Iterable[Logger], config: Mapping[str, Any], goes_on: bool) -> None:
+    """The configuration: as text, and a layout for the curves, in TensorBoard; as parameters elsewhere.
+
+    Arguments:
+        loggers: those of others are passed over.
+        config: every value resolved.
+        goes_on: whether TensorBoard has it already; of others a killed run does not know.
+    """
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger):
-            lines = OmegaConf.to_yaml(dict(config)).splitlines()
-            logger.experiment.add_text("config", "\n".join(f"    {line}" for line in lines), 0)
-            logger.experiment.add_custom_scalars(LAYOUT)
-            logger.save()
-        elif isinstance(logger, MLFlowLogger | WandbLogger):
+            if not goes_on:
+                lines = OmegaConf.to_yaml(dict(config)).splitlines()
+                logger.experiment.add_text("config", "\n".join(f"    {line}" for line in lines), 0)
+                logger.experiment.add_custom_scalars(LAYOUT)
+                logger.save()
+        elif isinstance(logger, WandbLogger) or (isinstance(logger, MLFlowLogger) and not _parameters(logger)):
             logger.log_hyperparams(dict(config))
+
+
+def _parameters(logger: MLFlowLogger) -> Mapping[str, str]:
+    """What the record has already: MLflow lets nobody change it."""
+    parameters: Mapping[str, str] = logger.experiment.get_run(logger.run_id).data.params
+    return parameters
 
 
 def show_image(loggers: Iterable[Logger], tag: str, image: Tensor, step: int) -> None:
@@ -135,7 +202,8 @@ def show_histogram(loggers: Iterable[Logger], tag: str, values: Tensor, step: in
         elif isinstance(logger, WandbLogger):
             import wandb
 
-            logger.log_metrics({tag: wandb.Histogram(values.tolist())}, step)  # type: ignore[dict-item]
+            histogram: Any = wandb.Histogram(values.tolist())
+            logger.log_metrics({tag: histogram}, step)
 
 
 def show_embedding(
@@ -158,15 +226,15 @@ def show_embedding(
             logger.experiment.add_embedding(points, labels.tolist(), images, step, tag)
 
 
-@rank_zero_only
 def show_result(loggers: Iterable[Logger], hyperparameters: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
-    """For TensorBoard's HParams: what a run is to be told from others by, and its final loss and accuracies."""
-    names = ("val/loss", "probe/train_acc", "probe/val_acc")
-    final = {f"final/{name}": metrics[name] for name in names if name in metrics}
+    """For TensorBoard's HParams: what a run is to be told from others by; its metrics are the curves' last points."""
+    names = [name for name in ("val/loss", "probe/val_acc", "probe/train_acc") if name in metrics]
     plain = {name: value if isinstance(value, int | float) else str(value) for name, value in hyperparameters.items()}
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger):
-            logger.log_hyperparams(plain, final)
+            # Lightning's log_hyperparams would draw the metrics once more.
+            for summary in hparams(plain, dict.fromkeys(names)):
+                logger.experiment._get_file_writer().add_summary(summary)
             logger.finalize("success")
 
 
@@ -177,10 +245,13 @@ def monitors(loggers: Iterable[Logger]) -> list[str]:
         if isinstance(logger, TensorBoardLogger):
             found.append(f"tensorboard --logdir {shlex.quote(os.path.relpath(logger.save_dir))}")
         elif isinstance(logger, MLFlowLogger):
-            found.append(f"mlflow ui --backend-store-uri {shlex.quote(str(logger._tracking_uri))}")
+            place = logger._tracking_uri
+            record = f"{place}/#/experiments/{logger.experiment_id}/runs/{logger.run_id}"
+            found.append(record if place.startswith("http") else f"mlflow ui --backend-store-uri {shlex.quote(place)}")
         elif isinstance(logger, WandbLogger):
             run = logger.experiment
-            found.append(run.url or f"wandb sync {shlex.quote(os.path.relpath(Path(run.dir).parent))}")
+            records = shlex.quote(os.path.relpath(Path(run.dir).parents[1]))
+            found.append(run.url or f"wandb sync {records}/offline-run-*-{run.id}")
     return found
 
 

@@ -4,7 +4,7 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from vae_lightning.checks import InputError, check_config
+from vae_lightning.checks import InputError, check_config, check_trackers
 from vae_lightning.command import resolved, run_command
 from vae_lightning.processes import check_processes, launch, local_devices, rank, started_outside, world_size
 from vae_lightning.run_directory import (
@@ -95,6 +95,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
     """
     config = resolved(cfg)
     check_config(config)
+    check_trackers(config["logger"])
     check_processes(config)
     run = Path(config["run_dir"])
     check_same(run, config)
@@ -129,17 +130,19 @@ def _train(config: Mapping[str, Any]) -> dict[str, float]:
     if rank() == 0:
         data.prepare_data()
         data.setup("fit")
-    loggers = build_loggers(config, state)
+    trainer = build(
+        "trainer",
+        config["trainer"],
+        pl.Trainer,
+        callbacks=[*callbacks, Interruption()],
+        logger=False,
+        plugins=[SafeCheckpointIO()],
+        default_root_dir=run,
+    )
+    # Last of all that may be refused, and of the first process alone, for it writes.
+    loggers = begin_loggers(config, state) if rank() == 0 else {}
+    trainer.loggers = [*loggers.values()]
     try:
-        trainer = build(
-            "trainer",
-            config["trainer"],
-            pl.Trainer,
-            callbacks=[*callbacks, Interruption()],
-            logger=loggers,
-            plugins=[SafeCheckpointIO()],
-            default_root_dir=run,
-        )
         if rank() == 0:
             if state is not None:
                 log.info("%s was cut off: it goes on after epoch %d", os.path.relpath(run), state["epoch"] + 1)
@@ -157,11 +160,11 @@ def _train(config: Mapping[str, Any]) -> dict[str, float]:
         if rank() == 0:
             axes = config["sweep"]["axes"] or HYPERPARAMETERS
             finish(config, metrics, loggers, axis_values(axes, OmegaConf.create(dict(config))))
-            print(closing_table(metrics, Path(os.path.relpath(run)), monitors(loggers)))
+            print(closing_table(metrics, Path(os.path.relpath(run)), monitors(loggers.values())))
     except BaseException:
-        end_trackers(loggers, failed=True)
+        end_trackers(loggers.values(), failed=True)
         raise
-    end_trackers(loggers, failed=False)
+    end_trackers(loggers.values(), failed=False)
     return metrics
 
 
@@ -203,15 +206,15 @@ def build_callbacks(config: Mapping[str, Any]) -> dict[str, Any]:
     return callbacks
 
 
-def build_loggers(config: Mapping[str, Any], checkpoint: Mapping[str, Any] | None) -> list[Any]:
-    """A configuration's loggers; what was drawn at and after the checkpoint's step is to be drawn anew."""
-    from vae_lightning.trackers import build_trackers
+def begin_loggers(config: Mapping[str, Any], checkpoint: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A configuration's loggers by name; what was drawn at and after the checkpoint's step is to be drawn anew."""
+    from vae_lightning.trackers import begin_trackers
 
-    known = known_identities(Path(config["run_dir"])) if checkpoint else {}
-    return build_trackers(config["logger"], known, checkpoint["global_step"] if checkpoint else None, rank() == 0)
+    known = {} if config["restart"] else known_identities(Path(config["run_dir"]))
+    return begin_trackers(config["logger"], known, checkpoint["global_step"] if checkpoint else None)
 
 
-def begin(config: Mapping[str, Any], environment: Mapping[str, Any], loggers: Sequence[Any], goes_on: bool) -> None:
+def begin(config: Mapping[str, Any], environment: Mapping[str, Any], loggers: Mapping[str, Any], goes_on: bool) -> None:
     """Write what a run directory holds from the first step on, in the place of another run if that does not go on."""
     from vae_lightning.trackers import identities, show_config
 
@@ -221,10 +224,9 @@ def begin(config: Mapping[str, Any], environment: Mapping[str, Any], loggers: Se
     (run / FAILURE).unlink(missing_ok=True)
     write_file(run / CONFIG, OmegaConf.to_yaml(dict(config)))
     write_json(run / ENVIRONMENT, environment)
-    if known := identities((name for name, node in config["logger"].items() if node), loggers):
+    if known := identities(loggers):
         write_json(run / TRACKERS, known)
-    if not goes_on:
-        show_config(loggers, config)
+    show_config(loggers.values(), config, goes_on)
 
 
 def known_metrics(found: Mapping[str, Any], callbacks: Iterable[Any]) -> dict[str, float]:
@@ -244,12 +246,12 @@ def known_metrics(found: Mapping[str, Any], callbacks: Iterable[Any]) -> dict[st
 
 
 def finish(
-    config: Mapping[str, Any], metrics: Mapping[str, float], loggers: Sequence[Any], axes: Mapping[str, Any]
+    config: Mapping[str, Any], metrics: Mapping[str, float], loggers: Mapping[str, Any], axes: Mapping[str, Any]
 ) -> None:
     """Tell TensorBoard's HParams what varies, beside the final loss and accuracies; complete the run."""
     from vae_lightning.trackers import show_result
 
-    show_result(loggers, axes, metrics)
+    show_result(loggers.values(), axes, metrics)
     write_json(Path(config["run_dir"]) / METRICS, metrics)
 
 

@@ -51,8 +51,8 @@ def divergence(loss: Tensor, norm: Tensor, epoch: int, step: int, lr: float) -> 
 
 
 def log_position(module: LightningModule) -> None:
-    """Draw curves over optimiser steps; by itself Lightning would count calls of training_step."""
-    module.log_dict({"step": float(module.global_step), "epoch": float(module.current_epoch)})
+    """Draw curves over optimiser steps; by itself Lightning would count calls of training_step, and draw epochs."""
+    module.log("step", float(module.global_step))
 
 
 def exactly(value: Any) -> Tensor:

@@ -27,7 +27,7 @@ class GridSweeper(BasicSweeper):
     def split_arguments(  # type: ignore[override]  # there a static method, called on the object
         self, overrides: list[Override], max_batch_size: int | None
     ) -> list[list[list[str]]]:
-        from vae_lightning.checks import check_config
+        from vae_lightning.checks import check_config, check_trackers
         from vae_lightning.command import remove_empty, resolved
         from vae_lightning.run_directory import check_same
         from vae_lightning.sweep import complete_jobs, composed_job, fingerprints
@@ -46,6 +46,7 @@ class GridSweeper(BasicSweeper):
                 with composed_job(self.hydra_context.config_loader.load_sweep_config(self.config, job)) as cfg:
                     config = resolved(cfg)
                     check_config(config)
+                    check_trackers(config["logger"])
                     check_same(Path(config["run_dir"]), config)
         except Exception:
             remove_empty(str(sweep))
