@@ -8,8 +8,8 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from vae_lightning.figures import as_png, draw_curves
-from vae_lightning.run_directory import write_file
+from vae_lightning.figures import draw_curves
+from vae_lightning.run_directory import write_figure, write_file
 
 __all__ = ["Curves"]
 
@@ -56,7 +56,7 @@ class Curves(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero:
-            write_file(self.picture, as_png(draw_curves(self.rows)))
+            write_figure(self.picture, draw_curves(self.rows))
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._add_row(trainer)

@@ -18,7 +18,7 @@ from vae_lightning.run_directory import (
     find_checkpoint,
     read_config,
     stored_metrics,
-    write_file,
+    write_figure,
     write_json,
 )
 
@@ -246,7 +246,7 @@ def _make_pictures(
     """Those of ``figures/``, also of a run that has none."""
     import pandas as pd
 
-    from vae_lightning.figures import Figures, as_png, draw_curves
+    from vae_lightning.figures import Figures, draw_curves
     from vae_lightning.targets import build
 
     node, folder = config["callbacks"].get("figures"), run / "figures"
@@ -254,7 +254,7 @@ def _make_pictures(
     figures.write(model, batches, what)
     if (run / CURVES).exists():
         rows = [row.dropna().to_dict() for _, row in pd.read_csv(run / CURVES).iterrows()]
-        write_file(folder / "curves.png", as_png(draw_curves(rows)))
+        write_figure(folder / "curves.png", draw_curves(rows))
 
 
 def _print_beside_stored(metrics: Mapping[str, float], stored: Mapping[str, float], checkpoint: str) -> None:

@@ -1,6 +1,5 @@
 """Pictures of a run: what the model makes of images and of latents, and how training went."""
 
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +18,7 @@ from torchvision.utils import make_grid
 from vae_lightning.checks import FIGURES, InputError, check
 from vae_lightning.data import ImageDataModule
 from vae_lightning.posterior import kl_per_dimension
-from vae_lightning.run_directory import write_file
+from vae_lightning.run_directory import write_figure
 from vae_lightning.streams import generator
 from vae_lightning.trackers import show_embedding, show_histogram, show_image
 from vae_lightning.vae import VAE, Posterior, evaluating
@@ -27,7 +26,6 @@ from vae_lightning.vae import VAE, Posterior, evaluating
 __all__ = [
     "Figures",
     "Picture",
-    "as_png",
     "draw_curves",
     "draw_images",
     "draw_kl",
@@ -41,6 +39,9 @@ DIMENSIONS, VALUES = 10, torch.linspace(-3, 3, 11)
 SIDE = 20
 # Pixels of a picture for one of an image, and the most of them along a side.
 ENLARGED, LARGEST = 2, 2000
+# Powers of ten from which on an axis has a factor, so that its numbers are short: margins are fixed, since to find them
+# takes matplotlib as long as all the rest.
+SHORT = (-2, 4)
 # Labels below one another in a legend.
 ROWS = 24
 
@@ -132,9 +133,8 @@ def draw_images(images: Tensor, columns: int, title: str) -> Figure:
     grid = Picture("", title, images.cpu(), columns).grid()
     dpi = 120
     scale = min(ENLARGED, LARGEST / max(grid.shape[1:])) / dpi
-    height, width = (max(1.0, scale * size) for size in grid.shape[1:])  # inches
+    height, width = (max(0.5, scale * size) for size in grid.shape[1:])  # inches
     width = max(width, 0.075 * len(title))
-    # Margins by hand: to find them takes matplotlib as long as all the rest.
     figure = Figure(figsize=(width, height + 0.3), dpi=dpi)
     axes = figure.add_axes((0.01, 0.01, 0.98, height / (height + 0.3)))
     axes.imshow(
@@ -169,6 +169,7 @@ def draw_curves(history: Sequence[Mapping[str, float]]) -> Figure:
         axes.set_title(title, fontsize=9)
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.ticklabel_format(axis="y", scilimits=SHORT)
         axes.grid(alpha=0.3)
     figure.axes[0].set_ylabel("nats per image")
     figure.axes[0].legend()
@@ -196,6 +197,7 @@ def draw_kl(kl: Tensor, what: str = "images") -> Figure:
         axes.set_xticks([])
         axes.set_xlabel(f"the {len(kl)} latent dimensions, the largest KL first")
     axes.set_ylabel("nats")
+    axes.ticklabel_format(axis="y", scilimits=SHORT)
     axes.set_title(f"KL by dimension, mean over {what}; in all {float(kl.sum()):.2f} nats", fontsize=9)
     axes.grid(alpha=0.3, axis="y")
     return figure
@@ -225,6 +227,7 @@ def draw_latent_space(mu: Tensor, labels: Tensor, what: str = "images") -> Figur
         axes.scatter(own[:, 0], own[:, 1], s=8, color=colours(place), label=str(label))
     axes.set_xlabel(names[0])
     axes.set_ylabel(names[1])
+    axes.ticklabel_format(scilimits=SHORT)
     axes.set_title(f"mu of {len(mu)} {what}", fontsize=9)
     axes.grid(alpha=0.3)
     figure.legend(loc="center right", fontsize=8, markerscale=2, ncols=columns, handletextpad=0, columnspacing=0.5)
@@ -242,13 +245,6 @@ def _in_plane(mu: NDArray[np.float64], labels: NDArray[np.int64]) -> tuple[NDArr
     shares = variances / max(variances.sum(), np.finfo(float).tiny)
     first, second = (f"principal component {k}, {shares[-k]:.0%} of the variance" for k in (1, 2))
     return centred @ directions[:, [-1, -2]], (first, second)
-
-
-def as_png(figure: Figure) -> bytes:
-    """The figure as the content of a PNG file."""
-    content = io.BytesIO()
-    figure.savefig(content, format="png")
-    return content.getvalue()
 
 
 class Figures(Callback):
@@ -349,7 +345,7 @@ class Figures(Callback):
         }
         drawn |= {"latent_space": draw_latent_space(mu, labels, what), "kl_by_dimension": draw_kl(kl, what)}
         for name, figure in drawn.items():
-            write_file(self.directory / f"{name}.png", as_png(figure))
+            write_figure(self.directory / f"{name}.png", figure)
         return images, mu, labels
 
     def _show_kl(self, trainer: Trainer) -> None:
