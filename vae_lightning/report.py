@@ -1,8 +1,10 @@
 """What a sweep gave: results.csv, summary.md and report.html, from what its jobs left on disk. vae-report."""
 
+import argparse
 import base64
 import json
-import sys
+import os
+import shlex
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
@@ -14,9 +16,11 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from vae_lightning.checks import InputError
+from vae_lightning.command import end_unread, refuse
 from vae_lightning.run_directory import CURVES, FAILURE, JOB, METRICS, write_figure, write_file
 
-__all__ = ["gather", "main", "rank", "write_report"]
+__all__ = ["closing_lines", "gather", "main", "rank", "write_report"]
 
 # Shown of validation for every configuration, and of test for the chosen one alone.
 SHOWN = ["val/loss", "val/recon", "val/kl", "probe/val_acc"]
@@ -27,14 +31,20 @@ MOST_PANELS = 6
 
 def main() -> None:
     """The console script: ``vae-report SWEEP`` writes the tables and pictures again."""
-    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
-        sys.exit("usage: vae-report SWEEP, a sweep's folder, e.g. vae-report outputs/sweeps/first")
-    sweep = Path(sys.argv[1])
+    parser = argparse.ArgumentParser(
+        prog="vae-report",
+        description="Write a sweep's tables and pictures again from what its jobs left on disk, and show the tables.",
+        epilog="example: vae-report outputs/sweeps/first",
+    )
+    parser.add_argument("sweep", metavar="SWEEP", type=Path, help="a sweep's folder")
+    sweep: Path = parser.parse_args().sweep
     if not any(sweep.glob(f"*/{JOB}")):
-        print(f"error: {sweep}: must be a sweep's folder, and no job is in it", file=sys.stderr)
-        sys.exit(2)
+        refuse(InputError(f"{sweep}: must be a sweep's folder, and no job is in it"))
     write_report(sweep)
-    print((sweep / "summary.md").read_text())
+    try:
+        print((sweep / "summary.md").read_text(), closing_lines(sweep), sep="\n", flush=True)
+    except BrokenPipeError:
+        end_unread()
 
 
 def gather(sweep: Path) -> pd.DataFrame:
@@ -86,12 +96,7 @@ def rank(results: pd.DataFrame, axes: Sequence[str], objective: str) -> pd.DataF
 
 def write_report(sweep: Path) -> pd.DataFrame:
     """Write ``results.csv``, ``summary.md``, ``report.html`` and pictures into its folder; return the results."""
-    results = gather(sweep)
-    jobs = sorted(sweep.glob(f"*/{JOB}"), key=lambda file: file.stat().st_mtime)
-    axes = list(dict.fromkeys(axis for file in jobs for axis in _axes(file.parent)))
-    objective = json.loads(jobs[-1].read_text())["objective"]
-    ranked = rank(results, axes, objective)
-    settings = [axis for axis in axes if axis != "seed"]
+    results, ranked, settings, objective = _read(sweep)
     write_file(sweep / "results.csv", results.to_csv(index=False))
     tables = _tables(results, ranked, settings, objective)
     counts = ", ".join(f"{count} {status}" for status, count in results["status"].value_counts().items())
@@ -113,6 +118,30 @@ def write_report(sweep: Path) -> pd.DataFrame:
     write_file(sweep / "summary.md", "\n\n".join(markdown) + "\n")
     write_file(sweep / "report.html", _PAGE.format(title=escape(sweep.name), body="\n".join(html)))
     return results
+
+
+def closing_lines(sweep: Path) -> str:
+    """The best configuration, and where everything is: what a sweep's command shows at its end."""
+    _, ranked, settings, objective = _read(sweep)
+    folder = Path(os.path.relpath(sweep))
+    lines = []
+    if len(ranked):
+        best = _shown(ranked.head(1), settings, [objective]).iloc[0]
+        values = ", ".join(f"{axis}={best[axis]}" for axis in settings)
+        lines.append(f"{'best':10} {f'{values}   ' if values else ''}{objective} {best[objective]}")
+    lines += [f"{'results':10} {folder / 'results.csv'}", f"{'report':10} {folder / 'report.html'}"]
+    if any(sweep.glob("*/tensorboard")):
+        lines.append(f"{'monitor':10} tensorboard --logdir {shlex.quote(str(folder))}")
+    return "\n".join(lines)
+
+
+def _read(sweep: Path) -> tuple[pd.DataFrame, pd.DataFrame, list[str], str]:
+    """The jobs, the configurations by rank, what these differ in, and by what they are ranked."""
+    results = gather(sweep)
+    jobs = sorted(sweep.glob(f"*/{JOB}"), key=lambda file: file.stat().st_mtime)
+    axes = list(dict.fromkeys(axis for file in jobs for axis in _axes(file.parent)))
+    objective = json.loads(jobs[-1].read_text())["objective"]
+    return results, rank(results, axes, objective), [axis for axis in axes if axis != "seed"], objective
 
 
 _PAGE = """<!doctype html>
