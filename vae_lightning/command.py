@@ -1,5 +1,6 @@
 """The commands' common frame: Hydra around a task, and bad input told in one line."""
 
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -44,6 +45,7 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra is to raise its errors, for its own words for them take many lines
 
     def guarded(cfg: DictConfig) -> Any:
+        logging.captureWarnings(True)  # into the log, which keeps clear of progress bars
         try:
             return task(cfg)
         except BrokenPipeError:

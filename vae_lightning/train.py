@@ -263,6 +263,7 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", "Total length of `list` across ranks is zero.*")  # data.val_size=0
     warnings.filterwarnings("ignore", ".*sync_dist=True.*")  # of what all processes agree on
     warnings.filterwarnings("ignore", ".*is smaller than the logging interval.*")  # curves have a point an epoch
+    warnings.filterwarnings("ignore", ".*could not find the monitored key.*")  # in an epoch without validation
     warnings.filterwarnings("ignore", ".*gradient layout contract.*")  # a stack's are columns of one matrix
 
 
