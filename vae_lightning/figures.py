@@ -155,7 +155,7 @@ def draw_curves(history: Sequence[Mapping[str, float]]) -> Figure:
         history: an item an epoch, with keys such as ``train/loss`` and ``val/kl``.
     """
     figure = Figure(figsize=(9, 2.8), dpi=120)
-    figure.subplots_adjust(left=0.07, right=0.99, bottom=0.18, top=0.9)
+    figure.subplots_adjust(left=0.07, right=0.98, bottom=0.18, top=0.9, wspace=0.28)
     titles = {"loss": "loss = -ELBO", "recon": "reconstruction", "kl": "KL"}
     for axes, (term, title) in zip(figure.subplots(1, 3), titles.items(), strict=True):
         for stage in ("train", "val"):
