@@ -30,6 +30,7 @@ RUNS = {
 }
 WITHOUT = ["logger=none", "callbacks.figures=null", "callbacks.throughput=null"]
 TENSORBOARD = {
+    "imports": "of TensorBoard, beyond what every run imports",
     "curves": "TensorBoardLogger: scalars, and its writing thread",
     "start and end": "configuration, layout, HParams",
     "pictures": "pictures and histograms while training",
@@ -43,7 +44,6 @@ BESIDE = {"files": "figures/*.png but the curves"}
 
 def traced() -> None:
     """vae-train in this process, and the seconds of each part as the last line on stderr."""
-    import tensorboard.summary.writer.event_file_writer as events
     from lightning.pytorch.loggers import TensorBoardLogger
     from torch.nn.utils import get_total_norm
 
@@ -78,6 +78,13 @@ def traced() -> None:
     def time_all(part: str, owner: Any, *names: str) -> None:
         for name in names:
             setattr(owner, name, timed(part, getattr(owner, name)))
+
+    began = time.thread_time()  # Lightning imports it when the first run begins
+    import tensorboard.summary.writer.event_file_writer as events
+    import torch.utils.tensorboard
+
+    seconds["imports"] = time.thread_time() - began
+    assert torch.utils.tensorboard
 
     time_all("curves", TensorBoardLogger, "log_metrics", "save", "finalize")
     time_all("curves", events._AsyncWriterThread, "run")
@@ -137,9 +144,7 @@ def main() -> None:
         for _ in range(options.rounds):
             (wall, used, _), (bare_wall, bare, _) = run(command), run([*command, *WITHOUT])
             dearer.append(used / bare - 1)
-            print(
-                f"  of the processor {used:.1f} s, without {bare:.1f}; by the clock {wall:.1f} s, without {bare_wall:.1f}"
-            )
+            print(f"  processor {used:.1f} s, without {bare:.1f}; by the clock {wall:.1f} s, without {bare_wall:.1f}")
         if dearer:
             print(f"  median {statistics.median(dearer):+.2%} of the processor's time", flush=True)
 
