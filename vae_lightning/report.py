@@ -25,6 +25,7 @@ __all__ = ["closing_lines", "gather", "main", "rank", "write_report"]
 # Shown of validation for every configuration, and of test for the chosen one alone.
 SHOWN = ["val/loss", "val/recon", "val/kl", "probe/val_acc"]
 SHOWN_OF_TEST = ["test/loss", "test/recon", "test/kl", "probe/test_acc"]
+PICTURES = {"val_loss", "probe_val_acc", "trade_off", "curves"}
 # Heat maps side by side.
 MOST_PANELS = 6
 
@@ -107,6 +108,8 @@ def write_report(sweep: Path) -> pd.DataFrame:
         markdown += [f"## {title}", _markdown(table)]
         html += [f"<h2>{escape(title)}</h2>", table.to_html(index=False, border=0, justify="left")]
     pictures = [*_figures(ranked, settings), *_trade_off(ranked, settings), *_curves(sweep, results, settings)]
+    for name in PICTURES - {name for name, _, _ in pictures}:  # of fewer jobs
+        (sweep / "figures" / f"{name}.png").unlink(missing_ok=True)
     for name, title, figure in pictures:
         data = base64.b64encode(write_figure(sweep / "figures" / f"{name}.png", figure)).decode()
         html.append(f'<h2>{escape(title)}</h2><img alt="{escape(title)}" src="data:image/png;base64,{data}">')
