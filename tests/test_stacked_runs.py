@@ -102,9 +102,12 @@ def test_each_run_directory_holds_what_it_would_have_held_alone(sweeps: dict[str
             points = [
                 [number for event in curve.Scalars(tag) for number in (event.step, event.value)] for curve in curves
             ]
-            assert points[0] == pytest.approx(points[1], rel=1e-6), tag
+            if tag.startswith("speed/"):
+                assert points[0][::2] == points[1][::2]
+            else:
+                assert points[0] == pytest.approx(points[1], rel=1e-6), tag
         for kind in ("images", "histograms"):
-            assert curves[0].Tags()[kind] == curves[1].Tags()[kind]
+            assert set(curves[0].Tags()[kind]) == set(curves[1].Tags()[kind])
         assert len(curves[1].Tags()["images"]) == (4 if "latent_dim=2" in job else 3)
         for tag in curves[1].Tags()["images"]:
             shown = [[(event.step, event.encoded_image_string) for event in curve.Images(tag)] for curve in curves]
