@@ -2,6 +2,7 @@
 
 import pickle
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -35,7 +36,7 @@ def outputs(file: Path, name: str, batch: Tensor) -> list[Tensor]:
 
 def check_same_numbers(files: ONNXFiles, vae: VAE, images: Tensor) -> None:
     # Far out too, where pixels are nearly black or white.
-    z = 10 * torch.randn(len(images), vae.latent_dim, generator=generator(0, "test"))
+    z = 10 * torch.randn(len(images), vae.latent_dim, generator=generator(0, "test"), dtype=images.dtype)
     with evaluating(vae):
         posterior, logits = vae.encode(images), vae.decode(z)
         expected = [*posterior, vae.likelihood.mean(logits), logits]
@@ -61,8 +62,14 @@ def test_onnxruntime_gives_the_numbers_of_torch_for_any_batch(
     vae = build("model", resolved(composed(*options))["model"], VAE)
     assert type(vae.likelihood).__name__.lower() == likelihood.replace("_", "")
     files = export_onnx(vae, tmp_path)
-    for count in (1, 7):
-        check_same_numbers(files, vae, images[:count])
+    for count in (1, 7, 1000):
+        check_same_numbers(files, vae, images.repeat(10, 1, 1, 1)[:count])
+
+
+def test_a_model_in_double_precision_stays_so(images: Tensor, tmp_path: Path) -> None:
+    vae = VAE(latent_dim=3).double()
+    files = export_onnx(vae, tmp_path)
+    check_same_numbers(files, vae, images.double())
 
 
 def test_the_files_say_what_goes_in_and_comes_out(tmp_path: Path) -> None:
@@ -179,6 +186,30 @@ def test_the_command_prints_what_loads_the_files(
     torch.testing.assert_close(torch.from_numpy(names["images"]), vae(images).detach(), rtol=1e-5, atol=1e-5)
     clear(run)  # as restart=true does
     assert not (run / "export").exists()
+
+
+def test_of_binarised_images_it_is_said(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = run / ".hydra/config.yaml"
+    config.write_text(config.read_text().replace("binarisation: none", "binarisation: dynamic"))
+    exported(run)
+    assert "encoder.onnx: images (N, 1, 28, 28) of 0 and 1 to mu" in capsys.readouterr().out
+
+
+def test_the_numbers_need_no_torch(run: Path, images: Tensor) -> None:
+    files = exported(run)
+    np.save(run / "images.npy", images.numpy())
+    script = """if True:
+        import sys
+        import numpy, onnxruntime
+        mu, logvar = onnxruntime.InferenceSession("export/encoder.onnx").run(None, {"images": numpy.load("images.npy")})
+        numpy.save("mu.npy", mu)
+        sys.exit("torch" in sys.modules)
+    """
+    assert subprocess.run([sys.executable, "-c", script], cwd=run).returncode == 0
+    assert files.encoder == run / "export/encoder.onnx"
+    vae = VAE.load_from_checkpoint(run / "checkpoints/last.ckpt")
+    found = torch.from_numpy(np.load(run / "mu.npy"))
+    torch.testing.assert_close(found, vae.encode(images).mu.detach(), rtol=1e-5, atol=1e-5)
 
 
 def test_the_checkpoint_is_the_one_asked_for(run: Path, images: Tensor) -> None:

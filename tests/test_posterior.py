@@ -6,7 +6,8 @@ from torch import Tensor
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal, kl_divergence
 
 from vae_lightning import VAE, posterior
-from vae_lightning.posterior import active_units, kl_parts, kl_per_dimension
+from vae_lightning.objectives.draws import gaussian_kl
+from vae_lightning.posterior import PosteriorMoments, active_units, kl_parts, kl_per_dimension
 from vae_lightning.streams import generator
 
 
@@ -33,6 +34,25 @@ def test_a_unit_is_active_whose_mean_varies_over_images() -> None:
     assert active_units(mu).tolist() == [False, False, True, True]
     assert active_units(mu, threshold=0.1).tolist() == [False, False, False, True]
     assert active_units(torch.zeros(10, 3)).sum() == 0
+
+
+@pytest.mark.parametrize("sizes", [[101], [1, 99, 1], [50, 0, 51], [1] * 101])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_batches_of_any_size_tell_what_all_images_in_one_do(sizes: list[int], dtype: torch.dtype) -> None:
+    # Of two models; means far away, and variances on either side of the threshold.
+    spread = torch.tensor([0.0, 0.05, 0.2, 3.0])
+    mu = (normal(2, 101, 4) * spread + torch.tensor([0.0, 5.0, -5.0, 0.5])).to(dtype)
+    logvar = normal(2, 101, 4, seed=1).to(dtype)
+    moments = PosteriorMoments()
+    for part_mu, part_logvar in zip(mu.split(sizes, 1), logvar.split(sizes, 1), strict=True):
+        moments.add(part_mu, gaussian_kl(part_mu, part_logvar))
+    kl, active = moments.result()
+    near = {torch.bfloat16: 0.02, torch.float32: 1e-5, torch.float64: 1e-12}[dtype]
+    for k in range(2):
+        torch.testing.assert_close(kl[k], kl_per_dimension(mu[k], logvar[k]), rtol=near, atol=near)
+        assert active[k].tolist() == active_units(mu[k]).tolist()
+    if dtype is not torch.bfloat16:
+        assert active.tolist() == [[False, False, True, True]] * 2
 
 
 def test_a_collapsed_posterior_tells_nothing_of_the_image() -> None:

@@ -7,13 +7,20 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from conftest import SMALL, TRAIN, Command
 from test_train import losses, metrics_of
 
 # 999 for training, 3,001 for validation, 1,000 for test: neither 2 nor 3 divides all. The objective and the estimator
 # have means over the batch in them.
 ODD = [
-    *(*SMALL, "data.val_size=3001", "data.batch_size=50", "callbacks.probe.every_n_epochs=1", "callbacks.figures=null"),
+    *(
+        *SMALL,
+        "data.val_size=3001",
+        "data.batch_size=50",
+        "callbacks.probe.every_n_epochs=1",
+        "callbacks.figures.embedded=9",
+    ),
     *("data.binarisation=dynamic", "objective=free_bits", "estimator=score_function_baseline"),
     "trainer.precision=64-true",  # for the score function makes much of roundings
 ]
@@ -37,6 +44,11 @@ def check_same_numbers(run: Path, alone: Path) -> None:
     rows, reference = (pd.read_csv(folder / "metrics.csv") for folder in (run, alone))
     assert rows["step"].tolist() == reference["step"].tolist()
     assert rows["train/loss"].tolist() == pytest.approx(reference["train/loss"].tolist(), rel=1e-5, nan_ok=True)
+    kls = [
+        next(state["kl_by_dimension"] for name, state in content["callbacks"].items() if name.startswith("Figures"))
+        for content in (torch.load(folder / "checkpoints/last.ckpt", weights_only=True) for folder in (run, alone))
+    ]
+    assert kls[0] == pytest.approx(kls[1], rel=1e-6)
 
 
 def test_two_processes_give_the_numbers_of_one(alone: Path, command: Command, tmp_path: Path) -> None:

@@ -1,17 +1,21 @@
 import json
+import os
 import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import SMALL, Command, kill_after
 from omegaconf import OmegaConf
 
+from vae_lightning import report
 from vae_lightning.report import gather, rank, write_report
 from vae_lightning.sweep import axis_values, fingerprint, job_name
 
@@ -118,7 +122,7 @@ def test_the_report_shows_test_numbers_of_the_chosen_configuration_alone(results
 
 def pictures(sweep: Path) -> set[str]:
     """The pictures' names; the page has the same ones."""
-    names = {path.stem for path in (sweep / "figures").iterdir()}
+    names = {path.stem for path in sweep.glob("figures/*")}
     assert (sweep / "report.html").read_text().count('src="data:image/png') == len(names)
     return names
 
@@ -132,6 +136,50 @@ def test_two_numeric_axes_give_heat_maps(tmp_path: Path) -> None:
     assert pictures(tmp_path) == {"val_loss", "probe_val_acc", "trade_off"}
 
 
+BOTH = {"val_loss", "probe_val_acc"}
+
+
+@pytest.mark.parametrize(
+    ("axes", "drawn"),
+    [
+        ({"lr": [1e-3]}, BOTH),
+        ({"activation": ["relu", "silu", "gelu"]}, BOTH | {"trade_off"}),
+        ({"widths": [[128], [64, 32]], "likelihood": ["bernoulli", "gaussian"]}, BOTH | {"trade_off"}),
+        ({"widths": [[128], 5, None], "sure": [True, False]}, BOTH | {"trade_off"}),
+        ({"latent_dim": [*range(1, 15)], "lr": [1e-5, 3e-2], "beta": [0.5, 1, 10]}, BOTH | {"trade_off"}),
+        ({"latent_dim": [2, 5], "lr": [1e-3], "beta": [*range(7)]}, {"trade_off"}),  # seven heat maps are too many
+        ({"seed": [1, 2]}, set()),
+    ],
+    ids=lambda value: ",".join(value) if isinstance(value, dict) else "",
+)
+def test_any_axes_have_their_pictures(axes: dict[str, list[Any]], drawn: set[str], tmp_path: Path) -> None:
+    for place, values in enumerate(product(*axes.values())):
+        numbers = {"val/loss": 100.0 + place % 7, "probe/val_acc": 0.9 - place / 100}
+        fake_job(tmp_path, dict(zip(axes, values, strict=True)), **numbers)
+        if place == 0:
+            write_report(tmp_path)  # whose pictures are not to stay
+    write_report(tmp_path)
+    assert pictures(tmp_path) == drawn
+
+
+def test_a_heat_maps_cells_are_the_means_in_the_order_of_the_values(tmp_path: Path) -> None:
+    for place, (lr, latent_dim, beta, seed) in enumerate(product([3e-3, 1e-4], [20, 3], [1, 2], [0, 1])):
+        fake_job(tmp_path, {"latent_dim": latent_dim, "lr": lr, "beta": beta, "seed": seed}, **{"val/loss": place})
+    ranked = rank(gather(tmp_path), ["latent_dim", "lr", "beta", "seed"], "val/loss")
+    ((name, _, figure),) = report._figures(ranked, ["latent_dim", "lr", "beta"])
+    assert name == "val_loss"
+    first, second, scale = figure.axes
+    assert [axes.get_title() for axes in (first, second)] == ["beta=1", "beta=2"]
+    assert [label.get_text() for label in first.get_yticklabels()] == ["3", "20"]
+    assert [label.get_text() for label in second.get_xticklabels()] == ["0.0001", "0.003"]
+    # Of both seeds; the last job of these has latent_dim=3, lr=0.0001.
+    assert np.asarray(first.images[0].get_array()).tolist() == [[12.5, 4.5], [8.5, 0.5]]
+    assert np.asarray(second.images[0].get_array()).tolist() == [[14.5, 6.5], [10.5, 2.5]]
+    assert first.images[0].get_clim() == second.images[0].get_clim() == (0.5, 14.5)
+    assert {text.get_text() for text in first.texts} == {"12.5", "4.5", "8.5", "0.5"}
+    assert scale.get_xlabel() == ""
+
+
 @pytest.mark.parametrize(("jobs", "drawn"), [(2, True), (11, False)])
 def test_curves_are_drawn_side_by_side_unless_there_are_too_many(jobs: int, drawn: bool, tmp_path: Path) -> None:
     for number in range(jobs):
@@ -141,7 +189,7 @@ def test_curves_are_drawn_side_by_side_unless_there_are_too_many(jobs: int, draw
         table = pd.DataFrame(rows | {"gradient/noise": [0.1, 0.1, None], "probe/val_acc": [None, None, 0.5]})
         table.to_csv(tmp_path / job_name(axes) / "metrics.csv", index=False)
     write_report(tmp_path)
-    assert pictures(tmp_path) == ({"curves"} if drawn else set())
+    assert pictures(tmp_path) == ({"val_loss", "curves"} if drawn else {"val_loss"})
 
 
 # Through the commands.
@@ -241,10 +289,30 @@ def test_a_killed_sweep_goes_on_and_ends_with_the_same_bits(command: Command, tm
 
 
 def test_vae_report_writes_the_tables_again(results: Path) -> None:
-    report = [sys.executable, "-m", "vae_lightning.report"]
-    done = subprocess.run([*report, results], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == (results / "summary.md").read_text().strip()
-    refused = subprocess.run([*report, results / "latent_dim=2,seed=0"], capture_output=True, text=True)
+    command = [sys.executable, "-m", "vae_lightning.report"]
+    done = subprocess.run([*command, "s"], capture_output=True, text=True, cwd=results.parent)
+    assert (done.returncode, done.stderr) == (0, "")
+    tables, closing = done.stdout.rsplit("\n\n", 1)
+    assert tables.strip() == (results / "summary.md").read_text().strip()
+    assert closing.splitlines() == [
+        "best       latent_dim=20   val/loss 102.00 ± 2.00",
+        "results    s/results.csv",
+        "report     s/report.html",
+    ]
+    refused = subprocess.run([*command, results / "latent_dim=2,seed=0"], capture_output=True, text=True)
     assert refused.returncode == 2
     assert refused.stderr.count("\n") == 1
+    assert refused.stderr.startswith("error: ")
+
+
+@pytest.mark.parametrize("arguments", [["report", "s"], ["evaluate", "--help"]])
+def test_a_reader_may_leave_early(arguments: list[str], results: Path) -> None:
+    """As ``| head`` does, here before the first line."""
+    reading, writing = os.pipe()
+    command = [sys.executable, "-m", f"vae_lightning.{arguments[0]}", *arguments[1:]]
+    with subprocess.Popen(command, stdout=writing, stderr=subprocess.PIPE, text=True, cwd=results.parent) as process:
+        os.close(writing)
+        os.close(reading)
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+    assert process.returncode == 1

@@ -235,6 +235,29 @@ def test_epoch_means_weigh_every_image_alike(few_digits: FewDigits) -> None:
         assert float(trainer.callback_metrics[f"train/{name}"]) == pytest.approx(float(term.double().mean()), rel=1e-6)
 
 
+def test_the_gradients_norm_and_the_learning_rate_are_those_of_the_last_step(few_digits: FewDigits) -> None:
+    schedule = {"_target_": "vae_lightning.schedules.Cosine", "steps": 3}
+    for block_size in (1, 2):  # a block of two batches
+        data = few_digits(100, val_size=0, batch_size=100 // block_size, block_size=block_size)
+        vae = VAE(seed=1, schedule=schedule)
+        trained = VAE(seed=1, optimizer={"_target_": "torch.optim.Adam", "lr": 1e-3})
+        data.setup()
+        ((images, _),) = data.train_dataloader()
+        noise = NormalStream(generator(1, "noise", 0), 20).draw(100)
+        optimizer = trained.configure_optimizers()
+        batches = images.view(block_size, -1, 1, 28, 28)
+        for step, (x, e) in enumerate(zip(batches, noise.chunk(block_size), strict=True)):
+            optimizer.zero_grad()
+            trained.elbo(x, e).loss.mean().backward()
+            gradients = [weight.grad.flatten() for weight in trained.parameters() if weight.grad is not None]
+            norm = float(torch.cat(gradients).norm())
+            optimizer.param_groups[0]["lr"] = lr = 1e-3 * vae.schedule(step)
+            optimizer.step()
+        found = fit(vae, data).callback_metrics
+        assert float(found["train/gradient_norm"]) == pytest.approx(norm, rel=1e-4)
+        assert float(found["train/lr"]) == pytest.approx(lr, rel=1e-9)
+
+
 @pytest.mark.parametrize("batch_size", [1, 33, 1000])
 def test_evaluation_does_not_depend_on_the_batch_size(few_digits: FewDigits, batch_size: int) -> None:
     def test_loss(size: int) -> float:

@@ -1,5 +1,6 @@
 """The commands' common frame: Hydra around a task, and bad input told in one line."""
 
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from vae_lightning.checks import InputError, check_choice
 
-__all__ = ["CONF", "refuse", "remove_empty", "resolved", "run_command"]
+__all__ = ["CONF", "end_unread", "refuse", "remove_empty", "resolved", "run_command"]
 
 OmegaConf.register_new_resolver("first_of", lambda value, default: default if value is None else value, replace=True)
 OmegaConf.register_new_resolver("name_of", lambda path: Path(path).name, replace=True)
@@ -44,8 +45,11 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra is to raise its errors, for its own words for them take many lines
 
     def guarded(cfg: DictConfig) -> Any:
+        logging.captureWarnings(True)  # into the log, which keeps clear of progress bars
         try:
             return task(cfg)
+        except BrokenPipeError:
+            end_unread()
         except _REFUSALS as error:
             remove_empty(HydraConfig.get().runtime.output_dir)
             if with_traceback or HydraConfig.get().mode == RunMode.MULTIRUN:
@@ -55,9 +59,8 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
     guarded.__module__ = task.__module__
     try:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(guarded)()
-    except BrokenPipeError:  # as in vae-train --help | head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+    except BrokenPipeError:  # while Hydra printed something
+        end_unread()
     except _REFUSALS as error:
         if with_traceback:
             raise
@@ -72,6 +75,12 @@ def refuse(error: Exception) -> NoReturn:
     """End the command with status 2 and one line."""
     print(f"error: {_in_one_line(error)}", file=sys.stderr)
     sys.exit(2)
+
+
+def end_unread() -> NoReturn:
+    """End the command with status 1 and no word: nobody reads its output any more, as of vae-train --help | head."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(1)
 
 
 def remove_empty(folder: str) -> None:

@@ -9,7 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from vae_lightning.figures import draw_curves
-from vae_lightning.run_directory import write_file
+from vae_lightning.run_directory import write_figure, write_file
 
 __all__ = ["Curves"]
 
@@ -56,8 +56,7 @@ class Curves(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero:
-            self.picture.parent.mkdir(parents=True, exist_ok=True)
-            draw_curves(self.rows).savefig(self.picture)
+            write_figure(self.picture, draw_curves(self.rows))
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._add_row(trainer)
@@ -76,7 +75,7 @@ class Curves(Callback):
         if trainer.is_global_zero:
             columns = dict.fromkeys(name for row in self.rows for name in row if not name.startswith("speed/"))
             text = io.StringIO()
-            writer = csv.DictWriter(text, columns, extrasaction="ignore")
+            writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
             writer.writeheader()
             writer.writerows(self.rows)
             write_file(self.table, text.getvalue())

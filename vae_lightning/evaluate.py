@@ -18,6 +18,7 @@ from vae_lightning.run_directory import (
     find_checkpoint,
     read_config,
     stored_metrics,
+    write_figure,
     write_json,
 )
 
@@ -253,7 +254,7 @@ def _make_pictures(
     figures.write(model, batches, what)
     if (run / CURVES).exists():
         rows = [row.dropna().to_dict() for _, row in pd.read_csv(run / CURVES).iterrows()]
-        draw_curves(rows).savefig(folder / "curves.png")
+        write_figure(folder / "curves.png", draw_curves(rows))
 
 
 def _print_beside_stored(metrics: Mapping[str, float], stored: Mapping[str, float], checkpoint: str) -> None:

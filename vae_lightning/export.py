@@ -58,7 +58,8 @@ def export(cfg: DictConfig) -> ONNXFiles:
     vae = load_vae(checkpoint, config["model"].get("_target_"))
     files = export_onnx(vae, run / EXPORT)
     shape = ", ".join(map(str, vae.image_shape))
-    print(f"written to {files.encoder}: images (N, {shape}) in [0, 1] to mu and logvar (N, {vae.latent_dim})")
+    values = "in [0, 1]" if config["data"].get("binarisation", "none") == "none" else "of 0 and 1"
+    print(f"written to {files.encoder}: images (N, {shape}) {values} to mu and logvar (N, {vae.latent_dim})")
     print(f"written to {files.decoder}: z (N, {vae.latent_dim}) to images in [0, 1] and logits (N, {shape})")
     print("\nto load them, with the package onnxruntime and arrays of float32, N any number:")
     print(f"  mu, logvar = onnxruntime.InferenceSession({str(files.encoder)!r}).run(None, {{'images': images}})")

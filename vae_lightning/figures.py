@@ -15,19 +15,35 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from vae_lightning.checks import FIGURES, check
+from vae_lightning.checks import FIGURES, InputError, check
 from vae_lightning.data import ImageDataModule
 from vae_lightning.posterior import kl_per_dimension
+from vae_lightning.run_directory import write_figure
 from vae_lightning.streams import generator
 from vae_lightning.trackers import show_embedding, show_histogram, show_image
-from vae_lightning.vae import VAE, evaluating
+from vae_lightning.vae import VAE, Posterior, evaluating
 
-__all__ = ["Figures", "Picture", "draw_curves", "draw_images", "draw_kl", "draw_latent_space", "pictures"]
+__all__ = [
+    "Figures",
+    "Picture",
+    "draw_curves",
+    "draw_images",
+    "draw_kl",
+    "draw_latent_space",
+    "pictures",
+]
 
 # Of a traversal: the most dimensions, and the values that each takes.
 DIMENSIONS, VALUES = 10, torch.linspace(-3, 3, 11)
 # Images along a side of the manifold.
 SIDE = 20
+# Pixels of a picture for one of an image, and the most of them along a side.
+ENLARGED, LARGEST = 2, 2000
+# Powers of ten from which on an axis has a factor, so that its numbers are short: margins are fixed, since to find them
+# takes matplotlib as long as all the rest.
+SHORT = (-2, 4)
+# Labels below one another in a legend.
+ROWS = 24
 
 
 class Picture(NamedTuple):
@@ -46,12 +62,19 @@ class Picture(NamedTuple):
     columns: int
 
     def grid(self) -> Tensor:
-        """All of it as one image, ``(C, H, W)``; of grey images C is 3."""
-        grid: Tensor = make_grid(self.images, nrow=self.columns, padding=1, pad_value=0.5)
+        """All of it as one image, ``(3, H, W)``."""
+        grid: Tensor = make_grid(_visible(self.images), nrow=self.columns, padding=1, pad_value=0.5)
         return grid
 
 
-def pictures(vae: VAE, images: Tensor, what: str = "images", samples: int = 64) -> list[Picture]:
+def _visible(images: Tensor) -> Tensor:
+    """Images of one or three channels as they are; of others the channels side by side."""
+    return images if images.shape[1] in (1, 3) else images.movedim(1, -2).flatten(-2)[:, None]
+
+
+def pictures(
+    vae: VAE, images: Tensor, what: str = "images", samples: int = 64, kl: Tensor | None = None
+) -> list[Picture]:
     """What a model makes of images, of the prior and of its latents; it is in eval mode meanwhile.
 
     - ``reconstructions``: the images over their reconstructions.
@@ -66,6 +89,7 @@ def pictures(vae: VAE, images: Tensor, what: str = "images", samples: int = 64) 
         images: ``(N, C, H, W)``, in [0, 1].
         what: they are, for the title.
         samples: how many.
+        kl: by dimension, ``(latent_dim,)``; if None, that of the images.
     """
     weights = next(vae.parameters())
     noise = torch.randn(samples, vae.latent_dim, generator=generator(vae.seed, "prior"))
@@ -75,8 +99,8 @@ def pictures(vae: VAE, images: Tensor, what: str = "images", samples: int = 64) 
 
     with evaluating(vae):
         posterior = vae.encode(images.to(weights))
-        kl = kl_per_dimension(posterior.mu.cpu(), posterior.logvar.cpu())
-        kl = vae.kl_by_dimension if vae.kl_by_dimension is not None else kl
+        if kl is None:
+            kl = kl_per_dimension(posterior.mu.cpu(), posterior.logvar.cpu())
         dimensions = kl.argsort(descending=True, stable=True)[:DIMENSIONS]
         moved = posterior.mu[0].cpu().repeat(len(dimensions), len(VALUES), 1)
         for row, dimension in zip(moved, dimensions, strict=True):
@@ -91,27 +115,34 @@ def pictures(vae: VAE, images: Tensor, what: str = "images", samples: int = 64) 
             Picture("samples", "samples from the prior", decoded(noise), 16),
             Picture(
                 "traversals",
-                f"one dimension from -3 to 3 in each row: {', '.join(map(str, dimensions.tolist()))}",
+                f"each row moves one dimension from -3 to 3; from the top: {', '.join(map(str, dimensions.tolist()))}",
                 decoded(moved.flatten(0, 1)),
                 len(VALUES),
             ),
         ]
         if vae.latent_dim == 2:
             quantiles = torch.special.ndtri(torch.linspace(0.02, 0.98, SIDE))
-            z = torch.cartesian_prod(quantiles.flip(0), quantiles).flip(1)  # z_1 from left to right, z_2 upwards
-            drawn.append(Picture("manifold", "the latent plane, by quantiles of the prior", decoded(z), SIDE))
+            z = torch.cartesian_prod(quantiles.flip(0), quantiles).flip(1)
+            title = "the latent plane by quantiles of the prior: dimension 0 to the right, dimension 1 upwards"
+            drawn.append(Picture("manifold", title, decoded(z), SIDE))
     return drawn
 
 
 def draw_images(images: Tensor, columns: int, title: str) -> Figure:
     """A grid of images ``(N, C, H, W)`` with values in [0, 1], row by row."""
     grid = Picture("", title, images.cpu(), columns).grid()
-    height, width = (max(1.0, size / 60) for size in grid.shape[1:])  # inches
+    dpi = 120
+    scale = min(ENLARGED, LARGEST / max(grid.shape[1:])) / dpi
+    height, width = (max(0.5, scale * size) for size in grid.shape[1:])  # inches
     width = max(width, 0.075 * len(title))
-    # Margins by hand: to find them takes matplotlib as long as all the rest.
-    figure = Figure(figsize=(width, height + 0.3), dpi=120)
+    figure = Figure(figsize=(width, height + 0.3), dpi=dpi)
     axes = figure.add_axes((0.01, 0.01, 0.98, height / (height + 0.3)))
-    axes.imshow(grid.permute(1, 2, 0).numpy(), vmin=0, vmax=1, interpolation="nearest")
+    axes.imshow(
+        grid.permute(1, 2, 0).numpy(),
+        vmin=0,
+        vmax=1,
+        interpolation="nearest" if scale * dpi == ENLARGED else "antialiased",
+    )
     axes.set_title(title, fontsize=9)
     axes.set_axis_off()
     return figure
@@ -124,7 +155,7 @@ def draw_curves(history: Sequence[Mapping[str, float]]) -> Figure:
         history: an item an epoch, with keys such as ``train/loss`` and ``val/kl``.
     """
     figure = Figure(figsize=(9, 2.8), dpi=120)
-    figure.subplots_adjust(left=0.07, right=0.99, bottom=0.18, top=0.9)
+    figure.subplots_adjust(left=0.07, right=0.98, bottom=0.18, top=0.9, wspace=0.28)
     titles = {"loss": "loss = -ELBO", "recon": "reconstruction", "kl": "KL"}
     for axes, (term, title) in zip(figure.subplots(1, 3), titles.items(), strict=True):
         for stage in ("train", "val"):
@@ -138,6 +169,7 @@ def draw_curves(history: Sequence[Mapping[str, float]]) -> Figure:
         axes.set_title(title, fontsize=9)
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.ticklabel_format(axis="y", scilimits=SHORT)
         axes.grid(alpha=0.3)
     figure.axes[0].set_ylabel("nats per image")
     figure.axes[0].legend()
@@ -156,48 +188,58 @@ def draw_kl(kl: Tensor, what: str = "images") -> Figure:
     figure.subplots_adjust(left=0.09, right=0.99, bottom=0.18, top=0.9)
     axes = figure.subplots()
     axes.bar(range(len(kl)), kl[order].tolist())
+    axes.set_xlim(-0.6, max(len(kl), 8) - 0.4)  # few bars are no wider than these
+    axes.set_ylim(0, max(1.05 * float(kl.max()), 0.01))
     if len(kl) <= 32:
         axes.set_xticks(range(len(kl)), order.tolist(), fontsize=8)
+        axes.set_xlabel("latent dimension")
     else:
         axes.set_xticks([])
-    axes.set_xlabel("latent dimension")
+        axes.set_xlabel(f"the {len(kl)} latent dimensions, the largest KL first")
     axes.set_ylabel("nats")
+    axes.ticklabel_format(axis="y", scilimits=SHORT)
     axes.set_title(f"KL by dimension, mean over {what}; in all {float(kl.sum()):.2f} nats", fontsize=9)
     axes.grid(alpha=0.3, axis="y")
     return figure
 
 
 def draw_latent_space(mu: Tensor, labels: Tensor, what: str = "images") -> Figure:
-    """Each image's mu, coloured by its label: as it is in two dimensions, of more the first two principal components.
+    """Each image's mu, coloured by its label: in two dimensions as it is, of more the first two principal components.
+
+    A single dimension is shown by label.
 
     Arguments:
         mu: ``(N, latent_dim)``, of two images or more.
         labels: ``(N,)``.
         what: the images are.
     """
-    points, names = _in_plane(mu.double().cpu().numpy())
+    labels = labels.cpu()
+    points, names = _in_plane(mu.double().cpu().numpy(), labels.numpy())
     classes = sorted(set(labels.tolist()))
-    colours = colormaps["tab10" if len(classes) <= 10 else "nipy_spectral"]
-    figure = Figure(figsize=(6, 5), dpi=120)
-    figure.subplots_adjust(left=0.11, right=0.85, bottom=0.11, top=0.93)
+    colours = colormaps["tab10" if len(classes) <= 10 else "turbo"].resampled(max(10, len(classes)))
+    columns = -(-len(classes) // ROWS)
+    width = 5.4 + 0.6 * columns
+    figure = Figure(figsize=(width, 5), dpi=120)
+    figure.subplots_adjust(left=0.66 / width, right=5.1 / width, bottom=0.11, top=0.93)
     axes = figure.subplots()
     for place, label in enumerate(classes):
         own = points[(labels == label).numpy()]
-        colour = colours(place if len(classes) <= 10 else place / (len(classes) - 1))
-        axes.scatter(own[:, 0], own[:, 1], s=8, color=colour, label=str(label))
+        axes.scatter(own[:, 0], own[:, 1], s=8, color=colours(place), label=str(label))
     axes.set_xlabel(names[0])
     axes.set_ylabel(names[1])
+    axes.ticklabel_format(scilimits=SHORT)
     axes.set_title(f"mu of {len(mu)} {what}", fontsize=9)
     axes.grid(alpha=0.3)
-    if len(classes) <= 20:
-        figure.legend(loc="center right", fontsize=8, markerscale=2)
+    figure.legend(loc="center right", fontsize=8, markerscale=2, ncols=columns, handletextpad=0, columnspacing=0.5)
     return figure
 
 
-def _in_plane(mu: NDArray[np.float64]) -> tuple[NDArray[np.float64], tuple[str, str]]:
+def _in_plane(mu: NDArray[np.float64], labels: NDArray[np.int64]) -> tuple[NDArray[np.float64], tuple[str, str]]:
     """Points ``(N, 2)``, and what their axes are."""
-    if mu.shape[1] <= 2:
-        return np.pad(mu, ((0, 0), (0, 2 - mu.shape[1]))), ("mu, dimension 0", "mu, dimension 1")
+    if mu.shape[1] == 1:
+        return np.column_stack([mu, labels]), ("mu, dimension 0", "label")
+    if mu.shape[1] == 2:
+        return mu, ("mu, dimension 0", "mu, dimension 1")
     centred = mu - mu.mean(0)
     variances, directions = np.linalg.eigh(centred.T @ centred)  # in rising order
     shares = variances / max(variances.sum(), np.finfo(float).tiny)
@@ -208,21 +250,23 @@ def _in_plane(mu: NDArray[np.float64]) -> tuple[NDArray[np.float64], tuple[str, 
 class Figures(Callback):
     """Shows trackers what the model makes of images while it trains, and writes PNG files when the Trainer tests.
 
-    While training, :func:`pictures` of validation images go to the loggers that show images, and so does a histogram of
-    the KL by dimension after each validation. What a resumed run's loggers may have missed they are told again.
+    While training, :func:`pictures` of validation images go to the loggers that show images, and after each validation
+    so does a histogram of the KL by dimension. Without validation both are of training images, as many as the projector
+    has. What a resumed run's loggers may have missed they are told again.
 
     With the test, pictures of test images, ``latent_space.png`` and ``kl_by_dimension.png`` are written, and
     TensorBoard's projector gets mu, the labels and thumbnails.
 
     Arguments:
         directory: where the files go.
-        every_n_epochs: how often pictures are shown; if None, ten times in all, for TensorBoard keeps ten of a kind.
+        every_n_epochs: how often pictures are shown; if None, ten times in all at most, for TensorBoard keeps ten of a
+            kind.
         reconstructions: how many images are shown over their reconstructions.
         samples: how many samples from the prior.
         embedded: how many images the projector and ``latent_space.png`` have.
 
     Raises:
-        InputError: if an argument is not what :mod:`vae_lightning.checks` allows.
+        InputError: if an argument is not what :mod:`vae_lightning.checks` allows, or the Trainer has no datamodule.
     """
 
     def __init__(
@@ -244,7 +288,12 @@ class Figures(Callback):
         self.directory, self.every_n_epochs = Path(directory), every_n_epochs
         self.reconstructions, self.samples, self.embedded = reconstructions, samples, embedded
         self._kl: list[float] | None = None  # what the histogram showed last
-        self._images: Tensor | None = None  # shown while training
+        self._images: Tensor | None = None  # what is shown while training
+        self._validated = False  # whether they are validation's
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if trainer.datamodule is None:  # type: ignore[attr-defined]
+            raise InputError("Figures needs a datamodule: pass datamodule=... to the Trainer's fit and test")
 
     def state_dict(self) -> dict[str, object]:
         return {"kl_by_dimension": self._kl}
@@ -253,17 +302,23 @@ class Figures(Callback):
         self._kl = state_dict["kl_by_dimension"]  # type: ignore[assignment]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.current_epoch > 0:  # resumed
-            self._show_kl(trainer)
-            self._show_pictures(trainer, pl_module, trainer.current_epoch)
+        self._images = None
+        if trainer.is_global_zero and trainer.loggers:
+            self._images, self._validated = _watched(trainer.datamodule, max(self.embedded, self.reconstructions))  # type: ignore[attr-defined]
+            if trainer.current_epoch > 0:  # resumed
+                self._show_kl(trainer)
+                self._show_pictures(trainer, pl_module, trainer.current_epoch)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        kl = getattr(pl_module, "kl_by_dimension", None)
+        kl = _vae(pl_module).kl_by_dimension
         if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking and kl is not None:
             self._kl = kl.tolist()
             self._show_kl(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._images is not None and not self._validated:
+            self._kl = kl_per_dimension(*_posterior(_vae(pl_module), self._images)).tolist()
+            self._show_kl(trainer)
         self._show_pictures(trainer, pl_module, trainer.current_epoch + 1)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -281,34 +336,30 @@ class Figures(Callback):
             what: they are, for the titles.
         """
         images, labels = _spread(batches, max(self.embedded, self.reconstructions))
+        mu, logvar = _posterior(vae, images)
+        kl = kl_per_dimension(mu, logvar) if vae.kl_by_dimension is None else vae.kl_by_dimension
         few = images[_places(len(images), self.reconstructions)]
-        with evaluating(vae):
-            posterior = vae.encode(images.to(next(vae.parameters())))
-        mu, logvar = (term.float().cpu() for term in posterior)
         drawn = {
             picture.name: draw_images(picture.images, picture.columns, picture.title)
-            for picture in pictures(vae, few, what, self.samples)
+            for picture in pictures(vae, few, what, self.samples, kl)
         }
-        drawn["latent_space"] = draw_latent_space(mu, labels, what)
-        known = vae.kl_by_dimension
-        drawn["kl_by_dimension"] = draw_kl(kl_per_dimension(mu, logvar) if known is None else known, what)
-        self.directory.mkdir(parents=True, exist_ok=True)
+        drawn |= {"latent_space": draw_latent_space(mu, labels, what), "kl_by_dimension": draw_kl(kl, what)}
         for name, figure in drawn.items():
-            figure.savefig(self.directory / f"{name}.png")
+            write_figure(self.directory / f"{name}.png", figure)
         return images, mu, labels
 
     def _show_kl(self, trainer: Trainer) -> None:
-        if trainer.is_global_zero and self._kl is not None:
-            show_histogram(trainer.loggers, "val/kl_by_dimension", torch.tensor(self._kl), trainer.global_step)
+        if self._images is not None and self._kl is not None:
+            tag = f"{'val' if self._validated else 'train'}/kl_by_dimension"
+            show_histogram(trainer.loggers, tag, torch.tensor(self._kl), trainer.global_step)
 
     def _show_pictures(self, trainer: Trainer, pl_module: LightningModule, epochs: int) -> None:
-        if epochs % (self.every_n_epochs or max(1, -(-(trainer.max_epochs or 1) // 10))):
+        if self._images is None or epochs % (self.every_n_epochs or max(1, -(-(trainer.max_epochs or 1) // 10))):
             return
-        if trainer.is_global_zero and trainer.loggers:
-            if self._images is None:
-                self._images = _shown_in_training(trainer.datamodule, self.reconstructions)  # type: ignore[attr-defined]
-            for picture in pictures(_vae(pl_module), self._images, samples=self.samples):
-                show_image(trainer.loggers, f"pictures/{picture.name}", picture.grid(), trainer.global_step)
+        few = self._images[_places(len(self._images), self.reconstructions)]
+        kl = None if self._kl is None else torch.tensor(self._kl)
+        for picture in pictures(_vae(pl_module), few, samples=self.samples, kl=kl):
+            show_image(trainer.loggers, f"pictures/{picture.name}", picture.grid(), trainer.global_step)
 
 
 def _vae(module: LightningModule) -> VAE:
@@ -316,13 +367,20 @@ def _vae(module: LightningModule) -> VAE:
     return module
 
 
-def _shown_in_training(data: object, count: int) -> Tensor:
-    """Validation images; without any, training images in their own order."""
+def _posterior(vae: VAE, images: Tensor) -> Posterior:
+    with evaluating(vae):
+        return Posterior(*(term.float().cpu() for term in vae.encode(images.to(next(vae.parameters())))))
+
+
+def _watched(data: object, count: int) -> tuple[Tensor, bool]:
+    """Validation images, and that they are; without any, training images."""
     batches = data.val_dataloader()  # type: ignore[attr-defined]
-    if not len(batches):
-        ordered = isinstance(data, ImageDataModule)
-        batches = data.ordered_dataloader(data.train) if ordered else data.train_dataloader()  # type: ignore[attr-defined]
-    return _spread(batches, count)[0]
+    if len(batches):
+        return _spread(batches, count)[0], True
+    if isinstance(data, ImageDataModule):
+        assert data.train is not None
+        return data.train[_places(len(data.train), count)][0], False
+    return _spread(data.train_dataloader(), count)[0], False  # type: ignore[attr-defined]
 
 
 def _spread(batches: Iterable[tuple[Tensor, Tensor]], count: int) -> tuple[Tensor, Tensor]:

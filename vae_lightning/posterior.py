@@ -69,7 +69,8 @@ class PosteriorMoments:
             mu: posterior means, ``(..., B, latent_dim)``.
             kl: divergences from the prior in each dimension, of the same shape.
         """
-        self._sums = self._sums.to(mu.device) + added_up(torch.stack([kl, mu, mu.square()]).mT)
+        mu = mu.to(added_up(mu[..., :0]).dtype)  # squared in lower precision a large mean would hide the variance
+        self._sums = self._sums.to(mu.device) + added_up(torch.stack([kl.to(mu), mu, mu.square()]).mT)
         self._count += mu.shape[-2]
 
     def result(self) -> tuple[Tensor, Tensor]:

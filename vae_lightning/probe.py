@@ -1,7 +1,8 @@
 """The linear probe: how well a linear classifier reads the labels off mu."""
 
 import logging
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Sequence, Sized
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,11 +54,17 @@ def encode_images(vae: VAE, batches: Iterable[tuple[Tensor, Tensor]], limit: int
     return _encode(vae, batches, limit)[0]
 
 
-def _encode(model: VAE | Stack, batches: Iterable[tuple[Tensor, Tensor]], limit: int | None = None) -> list[Features]:
+def _encode(
+    model: VAE | Stack,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    limit: int | None = None,
+    progress: bool = False,
+) -> list[Features]:
     """The same for a stack's models, all at once; a VAE is a stack of one."""
     vaes = model.vaes if isinstance(model, Stack) else (model,)
     mus, labels, positions, count = [], [], [], 0
-    with evaluating(model):
+    total = limit or (len(batches) if isinstance(batches, Sized) else math.inf)
+    with evaluating(model), progress_bar(total, "probe: images", shown=progress) as bar:
         for images, targets in batches:
             # To (1 or K, N, C, H, W): a stack's training batches have the models' orders in front.
             orders = isinstance(model, Stack) and images.dim() > 1 + len(vaes[0].image_shape)
@@ -69,6 +76,7 @@ def _encode(model: VAE | Stack, batches: Iterable[tuple[Tensor, Tensor]], limit:
             labels.append(targets[:, rows].cpu())
             positions.append(torch.arange(count, count + targets.shape[1])[rows])
             count += targets.shape[1]
+            bar.update(targets.shape[1] if limit else 1)
             if limit is not None and count >= limit:
                 break
     mu, label, position = torch.cat(mus, 1), torch.cat(labels, 1), torch.cat(positions)
@@ -222,7 +230,7 @@ class LinearProbe(Callback):
     def _probe(self, trainer: Trainer, model: LightningModule, with_test: bool) -> None:
         assert isinstance(model, VAE | Stack), f"LinearProbe needs a VAE, and this is a {type(model).__name__}"
         data = trainer.datamodule  # type: ignore[attr-defined]
-        train = _encode(model, data.train_dataloader(), self.max_train_images)
+        train = _encode(model, data.train_dataloader(), self.max_train_images, trainer.is_global_zero)
         val_batches = data.val_dataloader()
         val = _encode(model, val_batches) if len(val_batches) else None
         test = _encode(model, data.test_dataloader()) if with_test else None

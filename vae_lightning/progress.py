@@ -20,6 +20,8 @@ __all__ = ["Progress", "progress_bar"]
 def progress_bar(total: float, description: str, shown: bool = True, initial: int = 0) -> Iterator["tqdm[Any]"]:
     """A bar with the time left, on a terminal alone; it is gone when the block ends. Log lines appear above it.
 
+    Within the block of another it takes that one's place.
+
     Arguments:
         total: how many steps there are; infinite if that is not known.
         description: stands before the bar.
@@ -37,6 +39,7 @@ def progress_bar(total: float, description: str, shown: bool = True, initial: in
                 initial=initial,
                 file=sys.stdout,
                 leave=False,
+                position=0,
                 disable=not shown,
                 dynamic_ncols=True,
                 bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}",
@@ -63,7 +66,7 @@ class Progress(ProgressBar):
         blocks = trainer.num_training_batches
         self._shown = self._bar.enter_context(
             progress_bar(
-                blocks * (trainer.max_epochs or math.inf),
+                blocks * (_epochs(trainer) or math.inf),
                 self._title(trainer),
                 shown=trainer.is_global_zero,
                 initial=int(blocks * trainer.current_epoch) if trainer.current_epoch else 0,
@@ -71,20 +74,25 @@ class Progress(ProgressBar):
         )
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._earlier = dict(
+            trainer.callback_metrics
+        )  # Lightning keeps them beside this epoch's, which are new tensors
         self._shown.set_description_str(self._title(trainer))
         self._began = time.perf_counter()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if not self._shown.disable and (batch_idx + 1) % self.refresh_rate == 0:
+        done = batch_idx + 1
+        if not self._shown.disable and (done % self.refresh_rate == 0 or trainer.is_last_batch):
             loss = trainer.progress_bar_metrics.get("loss")
             self._shown.set_postfix_str("" if loss is None else f"loss {loss:.2f}", refresh=False)
-            self._shown.update(self.refresh_rate)
+            self._shown.update(done % self.refresh_rate or self.refresh_rate)
 
     @staticmethod
     def _title(trainer: Trainer) -> str:
-        return f"epoch {trainer.current_epoch + 1:>{len(str(trainer.max_epochs))}}/{trainer.max_epochs}"
+        epoch, epochs = trainer.current_epoch + 1, _epochs(trainer)
+        return f"epoch {epoch}" if epochs is None else f"epoch {epoch:>{len(str(epochs))}}/{epochs}"
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero:
@@ -92,7 +100,9 @@ class Progress(ProgressBar):
             for name in ("train/loss", "val/loss"):
                 # Of a stack each model has its own, 0/train/loss and so on.
                 losses = [
-                    float(loss) for key, loss in trainer.callback_metrics.items() if f"/{key}".endswith(f"/{name}")
+                    float(loss)
+                    for key, loss in trainer.callback_metrics.items()
+                    if f"/{key}".endswith(f"/{name}") and loss is not self._earlier.get(key)
                 ]
                 losses = [loss for loss in losses if math.isfinite(loss)]
                 if losses:
@@ -107,3 +117,8 @@ class Progress(ProgressBar):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         if hasattr(self, "_bar"):  # it may come before training
             self._bar.close()
+
+
+def _epochs(trainer: Trainer) -> int | None:
+    """How many there will be; None if only something else will end them."""
+    return None if trainer.max_epochs in (None, -1) else trainer.max_epochs

@@ -1,5 +1,6 @@
 """A run directory: what it holds, and files that are there whole or not at all."""
 
+import io
 import json
 import os
 import platform
@@ -12,13 +13,16 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from filelock import FileLock, Timeout
 from omegaconf import MISSING, OmegaConf
 
 from vae_lightning.checks import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = [
     "CONFIG",
@@ -42,6 +46,7 @@ __all__ = [
     "moved",
     "read_config",
     "stored_metrics",
+    "write_figure",
     "write_file",
     "write_json",
 ]
@@ -117,6 +122,14 @@ def write_file(path: Path, content: str | bytes) -> None:
     except OSError:
         part.unlink(missing_ok=True)
         raise
+
+
+def write_figure(path: Path, figure: "Figure") -> bytes:
+    """Write a picture as PNG, as :func:`write_file` does; return the file's content."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png")
+    write_file(path, content.getvalue())
+    return content.getvalue()
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

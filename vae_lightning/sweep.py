@@ -83,13 +83,11 @@ class SweepCallback(Hooks):
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Report what the jobs gave; end with status 1 if one failed."""
-        from vae_lightning.report import write_report
+        from vae_lightning.report import closing_lines, write_report
 
         sweep = Path(config.hydra.sweep.dir)
         results = write_report(sweep)
-        print()
-        for title, file in (("results", "results.csv"), ("report", "report.html")):
-            print(f"{title:10} {os.path.relpath(sweep / file)}")
+        print(f"\n{closing_lines(sweep)}")
         unfinished = results[results["status"] != "complete"]
         for job, status, why in zip(unfinished["job"], unfinished["status"], unfinished["why"], strict=True):
             print(f"{status:10} {os.path.relpath(sweep / job)}: {why}", file=sys.stderr)

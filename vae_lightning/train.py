@@ -265,6 +265,7 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", "Total length of `list` across ranks is zero.*")  # data.val_size=0
     warnings.filterwarnings("ignore", ".*sync_dist=True.*")  # of what all processes agree on
     warnings.filterwarnings("ignore", ".*is smaller than the logging interval.*")  # curves have a point an epoch
+    warnings.filterwarnings("ignore", ".*could not find the monitored key.*")  # in an epoch without validation
     warnings.filterwarnings("ignore", ".*gradient layout contract.*")  # a stack's are columns of one matrix
 
 
@@ -279,7 +280,8 @@ def closing_table(metrics: Mapping[str, float], run: Path, monitors: Iterable[st
             digits = 4 if "acc" in key else 2
             cells = ["" if number is None else f"{number:.{digits}f}" for number in numbers]
             lines.append(f"{title:14}" + "".join(f"{cell:>10}" for cell in cells))
-    lines += ["", f"{metrics['epochs']:.0f} epochs in {metrics['fit_seconds']:.1f} s; losses in nats per image"]
+    epochs = f"{metrics['epochs']:.0f} epoch{'s' * (metrics['epochs'] != 1)}"
+    lines += ["", f"{epochs} in {metrics['fit_seconds']:.1f} s; losses in nats per image"]
     places = {
         "numbers": run / METRICS,
         "curves": run / CURVES,
