@@ -8,7 +8,6 @@ import os
 import re
 import runpy
 import shlex
-import shutil
 import subprocess
 import sys
 import time
@@ -18,14 +17,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from conftest import SMALL
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf, open_dict
 
 from vae_lightning.checks import EVALUATION, EXPORT, check, check_config
 from vae_lightning.command import CONF, resolved
-from vae_lightning.train import train
 
 SOURCE = Path(__file__).parents[1]
 PAGES = {
@@ -39,6 +36,9 @@ PAGES = {
         ]
     )
 }
+# Programs that are run, and those that are not.
+RUN = ("vae-train", "vae-eval", "vae-export", "vae-report", "python", "torchrun")
+NEITHER_RUN = ("make", "pip", "source", "tensorboard")
 MODULES = {"vae-train": "train", "vae-eval": "evaluate", "vae-export": "export", "vae-report": "report"}
 
 # What stands for something of the user's own.
@@ -90,7 +90,7 @@ def steps(page: Path) -> Iterator[Step]:
         elif language == "":
             for line in text.replace("\\\n", " ").splitlines():
                 command = line.partition(" #")[0].strip()
-                if command.partition(" ")[0] in (*MODULES, "python", "torchrun"):
+                if command.partition(" ")[0] in RUN:
                     yield Step("command", command)
 
 
@@ -111,24 +111,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     before = set(sys.modules)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv(
-        "PYTHONPATH", os.pathsep.join([str(tmp_path), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
-    )
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
     monkeypatch.delenv("VAE_DATA_ROOT", raising=False)
     yield tmp_path
     for name in set(sys.modules) - before:
         if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
             del sys.modules[name]
-
-
-@pytest.fixture(scope="module")
-def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run that pages call outputs/runs/first."""
-    run = tmp_path_factory.mktemp("first")
-    options = [*SMALL, "debug=fast", "sweep.name=test", f"run_dir='{run}'"]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        train(compose("train", options))
-    return run
 
 
 def write(step: Step) -> None:
@@ -166,6 +154,15 @@ def test_every_link_and_picture_is_there(name: str) -> None:
         if anchor and linked.suffix == ".md":
             titles = re.findall(r"^#+ (.*)$", linked.read_text(), re.MULTILINE)
             assert anchor in {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}, target
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_fence_is_of_a_known_kind(name: str) -> None:
+    for language, text in re.findall(r"^```(\w*)\n(.*?)^```", PAGES[name].read_text(), re.DOTALL | re.MULTILINE):
+        assert language in ("", "python", "pycon", "yaml", "text")
+        if language == "":
+            for line in text.replace("\\\n", " ").splitlines():
+                assert line.split()[0] in (*RUN, *NEITHER_RUN), line
 
 
 def test_every_page_of_docs_can_be_found_from_its_index() -> None:
@@ -229,9 +226,8 @@ def matching(known: str) -> Callable[[str], bool]:
 
 
 @pytest.mark.parametrize("name", sorted({name for name, _ in COMMANDS} | {"conf"}))
-def test_every_command_composes(name: str, folder: Path, first: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shutil.copytree(first, "outputs/runs/2026-01-31_12-00-00")
-    shutil.copytree(first, "outputs/runs/first")
+def test_every_command_composes(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("outputs/runs/2026-01-31_12-00-00").mkdir(parents=True)
     if name == "conf":  # in its comments
         comments = "\n".join(path.read_text() for path in CONF.rglob("*.yaml"))
         commands = re.findall(r"^# +((?:vae-train|vae-eval|vae-export) .*)$", comments, re.MULTILINE)
@@ -244,7 +240,6 @@ def test_every_command_composes(name: str, folder: Path, first: Path, monkeypatc
     for command in commands:
         program, *arguments = words_of(command)
         if program == "torchrun":
-            assert arguments[1:3] == ["-m", "vae_lightning.train"] or "-m" in arguments
             program, arguments = "vae-train", arguments[arguments.index("vae_lightning.train") + 1 :]
         if program == "python":
             check_options(arguments, monkeypatch)
@@ -262,22 +257,23 @@ def check_composes(program: str, arguments: list[str]) -> None:
         overrides[place : place + 2] = [f"hydra.searchpath=[file://{Path(overrides[place + 1]).resolve()}]"]
     parsed = OverridesParser.create().parse_overrides(overrides)
     assert several or not any(override.is_sweep_override() for override in parsed), "-m is missing"
-    chosen = [
-        f"{override.get_key_element()}={next(override.sweep_string_iterator())}"
-        if override.is_sweep_override()
-        else override.input_line
-        for override in parsed
-    ]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        run_dir = [] if program == "vae-export" else ["run_dir=run"]
-        cfg = compose(MODULES[program], [*map(str, chosen), *run_dir], return_hydra_config=True)
-    with open_dict(cfg):
-        del cfg["hydra"]
-    config = resolved(cfg)
-    if program == "vae-train":
-        check_config(config)
-    else:
-        check(config, EVALUATION if program == "vae-eval" else EXPORT)
+    for place in (0, -1) if several else (0,):  # a sweep's first job, and its last
+        chosen = [
+            f"{override.get_key_element()}={[*override.sweep_string_iterator()][place]}"
+            if override.is_sweep_override()
+            else str(override.input_line)
+            for override in parsed
+        ]
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            run_dir = [] if program == "vae-export" else ["run_dir=run"]
+            cfg = compose(MODULES[program], [*chosen, *run_dir], return_hydra_config=True)
+        with open_dict(cfg):
+            del cfg["hydra"]
+        config = resolved(cfg)
+        if program == "vae-train":
+            check_config(config)
+        else:
+            check(config, EVALUATION if program == "vae-eval" else EXPORT)
 
 
 class OptionsParsed(Exception):  # noqa: N818  # no error
@@ -320,6 +316,13 @@ def test_the_python_examples_run(name: str, folder: Path) -> None:
             write(step)
         else:
             run_example(step, names)
+
+
+def test_the_notebook_runs(folder: Path) -> None:
+    text = (SOURCE / "docs/example.py").read_text()
+    assert "max_epochs=15" in text
+    exec(compile(text.replace("max_epochs=15", "max_epochs=1"), "example.py", "exec"), {"__name__": "__main__"})
+    assert Path("example.png").stat().st_size > 10_000
 
 
 # Slow: a page from its beginning to its end.
