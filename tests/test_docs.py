@@ -368,9 +368,6 @@ def run_command(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
         small = shrunken("vae-train", arguments[place:])
         done = subprocess.run([sys.executable, "-m", "torch.distributed.run", *arguments[:place], *small], timeout=120)
         assert done.returncode == 0, command
-    elif program == "python":
-        done = subprocess.run([sys.executable, str(SOURCE / arguments[0]), *arguments[1:]], timeout=120)
-        assert done.returncode == 0, command
     elif any(engine in arguments for engine in ENGINES):
         small = shrunken(program, arguments)
         done = subprocess.run([sys.executable, "-m", "vae_lightning.train", *small], timeout=300)
