@@ -1,5 +1,6 @@
 # make train   install into .venv and train on real digits; ARGS="model.latent_dim=10" passes overrides on
 # make test    install and run the tests; make test-all runs the slow ones too
+# make docs    write docs/configuration.md anew from conf/, and run every command and example of the documents, small
 # make check   format, lint and types
 # make format  put files into the format that make check asks for
 
@@ -12,7 +13,7 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile
 export PIP_CONSTRAINT := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: train test test-all check format
+.PHONY: train test test-all docs check format
 
 train: .venv/installed
 	$(BIN)/vae-train experiment=quickstart $(ARGS)
@@ -22,6 +23,10 @@ test: .venv/installed-dev
 
 test-all: .venv/installed-dev
 	$(PYTEST) $(ARGS)
+
+docs: .venv/installed-dev
+	$(BIN)/python docs/configuration.py
+	$(PYTEST) tests/test_docs.py $(ARGS)
 
 check: .venv/installed-dev
 	$(BIN)/ruff format --check .

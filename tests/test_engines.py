@@ -15,6 +15,8 @@ import pandas as pd
 import pytest
 from conftest import SMALL, TRAIN, Command
 
+from vae_lightning.command import CONF
+
 LONG = [*SMALL, "trainer.max_epochs=60", "callbacks.probe.max_iter=20", "callbacks.figures=null", "sweep.name=s"]
 RAY = [sys.executable, "-m", "ray.scripts.scripts"]
 
@@ -62,6 +64,16 @@ def test_a_killed_worker_of_submitit_is_told_of_and_the_sweep_goes_on(tmp_path: 
     check_death_and_completion(
         tmp_path, command, "hydra/launcher=submitit_local", "hydra.launcher.array_parallelism=2", "seed=1,2,3"
     )
+
+
+def test_a_preset_is_ours_wherever_our_plugins_are_on_the_path(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = CONF.parent / "vae_lightning/_plugins"
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(first), os.environ.get("PYTHONPATH", "")]))
+    done = command("train", "hydra/launcher=submitit_local", "--cfg", "hydra", "--package", "hydra.launcher")
+    assert done.returncode == 0, done.stderr
+    assert "array_parallelism" in done.stdout
 
 
 SLURM = {

@@ -26,8 +26,10 @@ _PACKAGE = Path(__file__).parent
 # A wheel holds the configurations inside the package, a source tree beside it.
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
 
-# Where Hydra finds plugins of ours: it looks for a namespace package, hydra_plugins, on the path.
-sys.path.append(str(_PACKAGE / "_plugins"))
+# Where Hydra finds plugins of ours: it looks for a namespace package, hydra_plugins, on the path. Last, even if it is
+# there already, for it runs each plugin in the path's order, and ours take away what others have stored.
+_PLUGINS = str(_PACKAGE / "_plugins")
+sys.path[:] = [*(folder for folder in sys.path if folder != _PLUGINS), _PLUGINS]
 
 # FloatingPointError: a loss that is not finite.
 _REFUSALS = (InputError, HydraException, OmegaConfBaseException, OSError, FloatingPointError)
