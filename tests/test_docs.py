@@ -265,7 +265,7 @@ def check_composes(program: str, arguments: list[str]) -> None:
             for override in parsed
         ]
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            run_dir = [] if program == "vae-export" else ["run_dir=run"]
+            run_dir = ["run_dir=run"] if program == "vae-train" else []
             cfg = compose(MODULES[program], [*chosen, *run_dir], return_hydra_config=True)
         with open_dict(cfg):
             del cfg["hydra"]
