@@ -88,7 +88,7 @@ def traced() -> None:
 
     time_all("curves", TensorBoardLogger, "log_metrics", "save", "finalize")
     time_all("curves", events._AsyncWriterThread, "run")
-    time_all("start and end", trackers, "show_config", "show_result", "build_trackers", "end_trackers")
+    time_all("start and end", trackers, "show_config", "show_result", "begin_trackers", "end_trackers")
     time_all("pictures", Figures, "on_train_start", "on_train_epoch_end", "on_validation_end")
     time_all("files", Figures, "on_test_end")
     time_all("projector", figures, "show_embedding")
