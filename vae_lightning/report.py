@@ -7,6 +7,7 @@ import os
 import shlex
 from collections.abc import Iterable, Sequence
 from html import escape
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -223,7 +224,8 @@ def _heat_maps(ranked: pd.DataFrame, settings: Sequence[str], name: str, title: 
     """One over the first two axes for each combination of the others; None of too many."""
     others = [", ".join(f"{axis}={_text(row[axis])}" for axis in settings[2:]) for _, row in ranked.iterrows()]
     rows, columns = (_levels(ranked[axis]) for axis in settings[:2])
-    panels = list(dict.fromkeys(sorted(others)))
+    each = product(*([f"{axis}={level}" for level in _levels(ranked[axis])] for axis in settings[2:]))
+    panels = [panel for panel in map(", ".join, each) if panel in others]
     if len(panels) > MOST_PANELS:
         return None
     digits = 3 if name.endswith("_acc") else 1
