@@ -74,9 +74,8 @@ class Progress(ProgressBar):
         )
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._earlier = dict(
-            trainer.callback_metrics
-        )  # Lightning keeps them beside this epoch's, which are new tensors
+        # Lightning keeps them beside this epoch's, which are new tensors.
+        self._earlier = dict(trainer.callback_metrics)
         self._shown.set_description_str(self._title(trainer))
         self._began = time.perf_counter()
 
