@@ -268,30 +268,38 @@ def test_a_checkpoint_of_another_architecture_is_refused(finished: Path, command
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
+OF_ANY_RUN = [
+    ([], "run: must be a run directory"),
+    (["run=nowhere"], "run=nowhere: must be a run directory, and nowhere/.hydra/config.yaml is not there"),
+    (["run=null"], "run=None: must be a non-empty text"),
+    (["run=nowhere", "checkpoint=first"], "checkpoint=first: must be one of last, best"),
+]
+
+
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("name", "arguments", "said"),
     [
-        ([], "run: must be a run directory"),
-        (["run=nowhere"], "run=nowhere: must be a run directory, and nowhere/.hydra/config.yaml is not there"),
-        (["run=null"], "run=None: must be a non-empty text"),
-        (["run=nowhere", "checkpoint=first"], "checkpoint=first: must be one of last, best"),
-        (["run=nowhere", "split=all"], "split=all: must be one of test, val, train"),
-        (["run=nowhere", "samples=-1"], "samples=-1: must be a whole number of at least 0, or null"),
-        (["run=nowhere", "images=1"], "images=1: must be a whole number of at least 2, or null"),
-        (["run=nowhere", "seed=null"], "seed=None: must be a whole number of at least 0"),
-        (["run=nowhere", "chunk_size=0"], "chunk_size=0: must be a whole number of at least 1"),
+        *(("evaluate", *row) for row in OF_ANY_RUN),
+        *(("export", *row) for row in OF_ANY_RUN),
+        ("export", ["run=nowhere", "folder=here"], "folder: there is no such name"),
+        ("evaluate", ["run=nowhere", "split=all"], "split=all: must be one of test, val, train"),
+        ("evaluate", ["run=nowhere", "samples=-1"], "samples=-1: must be a whole number of at least 0, or null"),
+        ("evaluate", ["run=nowhere", "images=1"], "images=1: must be a whole number of at least 2, or null"),
+        ("evaluate", ["run=nowhere", "seed=null"], "seed=None: must be a whole number of at least 0"),
+        ("evaluate", ["run=nowhere", "chunk_size=0"], "chunk_size=0: must be a whole number of at least 1"),
         (
+            "evaluate",
             ["run=nowhere", "probe_C=[1,0]"],
             "probe_C=[1, 0]: must be a finite number above 0, or a list of such, or null",
         ),
-        (["run=nowhere", "smples=5"], "smples: there is no such name; did you mean samples?"),
+        ("evaluate", ["run=nowhere", "smples=5"], "smples: there is no such name; did you mean samples?"),
     ],
-    ids=" ".join,
+    ids=lambda value: " ".join(value) if isinstance(value, list) else value,
 )
 def test_a_missing_run_or_a_bad_key_is_refused(
-    arguments: list[str], said: str, command: Command, tmp_path: Path
+    name: str, arguments: list[str], said: str, command: Command, tmp_path: Path
 ) -> None:
-    done = command("evaluate", *arguments)
+    done = command(name, *arguments)
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: {said}")
     assert done.stderr.count("\n") == 1

@@ -219,27 +219,6 @@ def test_the_checkpoint_is_the_one_asked_for(run: Path, images: Tensor) -> None:
         check_same_numbers(files, VAE.load_from_checkpoint(run / f"checkpoints/{which}.ckpt"), images)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        ([], "run: must be a run directory"),
-        (["run=nowhere"], "run=nowhere: must be a run directory, and nowhere/.hydra/config.yaml is not there"),
-        (["run=null"], "run=None: must be a non-empty text"),
-        (["run=nowhere", "checkpoint=first"], "checkpoint=first: must be one of last, best"),
-        (["run=nowhere", "folder=here"], "folder: there is no such name"),
-    ],
-    ids=" ".join,
-)
-def test_a_missing_run_or_a_bad_key_is_refused(
-    arguments: list[str], said: str, command: Command, tmp_path: Path
-) -> None:
-    done = command("export", *arguments)
-    assert done.returncode == 2
-    assert done.stderr.startswith(f"error: {said}")
-    assert done.stderr.count("\n") == 1
-    assert list(tmp_path.iterdir()) == []
-
-
 CONFIG, CHECKPOINT = ".hydra/config.yaml", "checkpoints/last.ckpt"
 
 

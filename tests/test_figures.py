@@ -26,9 +26,9 @@ from vae_lightning.figures import (
     Figures,
     Picture,
     draw_curves,
-    draw_images,
     draw_kl,
     draw_latent_space,
+    draw_picture,
     pictures,
 )
 from vae_lightning.posterior import kl_per_dimension
@@ -143,7 +143,7 @@ def size(figure: Figure, tmp_path: Path) -> tuple[int, int]:
 def test_a_picture_is_of_a_sensible_size_and_has_its_title(
     shape: tuple[int, ...], columns: int, tmp_path: Path
 ) -> None:
-    figure = draw_images(torch.zeros(shape), columns, "images of no colour")
+    figure = draw_picture(Picture("grid", "images of no colour", torch.zeros(shape), columns))
     width, height = size(figure, tmp_path)
     assert 150 < width < 2200
     assert 80 < height < 2200

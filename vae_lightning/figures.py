@@ -27,9 +27,9 @@ __all__ = [
     "Figures",
     "Picture",
     "draw_curves",
-    "draw_images",
     "draw_kl",
     "draw_latent_space",
+    "draw_picture",
     "pictures",
 ]
 
@@ -128,9 +128,9 @@ def pictures(
     return drawn
 
 
-def draw_images(images: Tensor, columns: int, title: str) -> Figure:
-    """A grid of images ``(N, C, H, W)`` with values in [0, 1], row by row."""
-    grid = Picture("", title, images.cpu(), columns).grid()
+def draw_picture(picture: Picture) -> Figure:
+    """Its grid under its title."""
+    grid, title = picture.grid(), picture.title
     dpi = 120
     scale = min(ENLARGED, LARGEST / max(grid.shape[1:])) / dpi
     height, width = (max(0.5, scale * size) for size in grid.shape[1:])  # inches
@@ -339,10 +339,7 @@ class Figures(Callback):
         mu, logvar = _posterior(vae, images)
         kl = kl_per_dimension(mu, logvar) if vae.kl_by_dimension is None else vae.kl_by_dimension
         few = images[_places(len(images), self.reconstructions)]
-        drawn = {
-            picture.name: draw_images(picture.images, picture.columns, picture.title)
-            for picture in pictures(vae, few, what, self.samples, kl)
-        }
+        drawn = {picture.name: draw_picture(picture) for picture in pictures(vae, few, what, self.samples, kl)}
         drawn |= {"latent_space": draw_latent_space(mu, labels, what), "kl_by_dimension": draw_kl(kl, what)}
         for name, figure in drawn.items():
             write_figure(self.directory / f"{name}.png", figure)
