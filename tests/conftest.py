@@ -28,6 +28,11 @@ TRAIN = [sys.executable, "-m", "vae_lightning.train"]
 SMALL = ["data=mnist_5k", "trainer=cpu", "trainer.max_epochs=2", "data.val_size=3000", "callbacks.probe.max_iter=50"]
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Bytes named by their number: gzip's hold the time, and every worker must give a test the same name."""
+    return f"{len(val)} bytes" if isinstance(val, bytes) else None
+
+
 @pytest.fixture(scope="session")
 def digits() -> tuple[LabelledImages, LabelledImages]:
     """The packaged digits: 4,000 for training and 1,000 for test."""
