@@ -315,11 +315,22 @@ def test_the_python_examples_run(name: str, folder: Path) -> None:
             run_example(step, names)
 
 
-def test_the_notebook_runs(folder: Path) -> None:
+def run_notebook(*changes: tuple[str, str]) -> None:
     text = (SOURCE / "docs/example.py").read_text()
-    assert "max_epochs=15" in text
-    exec(compile(text.replace("max_epochs=15", "max_epochs=1"), "example.py", "exec"), {"__name__": "__main__"})
+    for written, run in (("max_epochs=5", "max_epochs=1"), *changes):
+        assert written in text
+        text = text.replace(written, run)
+    exec(compile(text, "example.py", "exec"), {"__name__": "__main__"})
     assert Path("example.png").stat().st_size > 10_000
+
+
+@pytest.mark.mnist
+def test_the_notebook_runs(folder: Path, mnist_root: Path) -> None:
+    run_notebook(('"data"', repr(str(mnist_root))))
+
+
+def test_the_notebook_runs_without_a_network(folder: Path) -> None:
+    run_notebook(('MNISTDataModule("data", ', "MNISTDataModule("), ("MNISTDataModule", "MNIST5kDataModule"))
 
 
 # As they are run; slow: a page from its beginning to its end.

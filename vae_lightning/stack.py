@@ -450,10 +450,11 @@ class Stack(LightningModule):
             self.manual_backward(objective.mean(1).sum())
             scale_lr(each, self.schedule(self.global_step))
             optimizer.step()
-            terms.append([term.detach() for term in (objective, *draws.elbo())])
-        objective, *elbo = (torch.cat(parts, 1) for parts in zip(*terms, strict=True))
+            terms.append((objective.detach(), draws.nll.detach(), draws.kl.detach()))
+        objectives, nlls, kls = zip(*terms, strict=True)
+        objective, elbo = torch.cat(objectives, -1), ELBO.of(torch.cat(nlls, -1), torch.cat(kls, -2))
         self._find_failures(objective.mean(1))
-        sums = ELBO(*elbo).sums()
+        sums = elbo.sums()
         if type(self.objective) is not NegativeELBO:  # which is train/loss
             sums["objective"] = added_up(objective)
         # Once an epoch, for Lightning takes a millisecond for each number of each model.

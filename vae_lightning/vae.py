@@ -90,12 +90,13 @@ def draw(model: _Drawn, images: Tensor, noise: Tensor) -> Draws:
         noise: ``(S, ..., B, latent_dim)`` from N(0, I).
     """
     mu, logvar = map(_in_full, model.encode(images))
-    z = VAE.reparameterize(mu, logvar, noise)
+    # One sample takes no dimension of its own, for networks that know one batch dimension alone.
+    single = len(noise) == 1
+    z = VAE.reparameterize(mu, logvar, noise[0] if single else noise)
     if not model.estimator.reparameterized:
         z = z.detach()
-    # One sample takes no dimension of its own, for networks that know one batch dimension alone.
-    nll = model.nll(z[0], images)[None] if len(z) == 1 else model.nll(z, images)
-    return Draws(mu, logvar, gaussian_kl(mu, logvar), z, nll)
+    nll = model.nll(z, images)
+    return Draws(mu, logvar, gaussian_kl(mu, logvar), *((z[None], nll[None]) if single else (z, nll)))
 
 
 def _in_full(values: Tensor) -> Tensor:
@@ -330,14 +331,15 @@ class VAE(LightningModule):
             self.manual_backward(objective.sum() * share)
             scale_lr([optimizer.optimizer], self.schedule(self.global_step))
             optimizer.step()
-            steps.append([term.detach() for term in (objective, *draws.elbo())])
-        objective, *terms = (torch.cat(values) for values in zip(*steps, strict=True))
+            steps.append((objective.detach(), draws.nll.detach(), draws.kl.detach()))
+        objectives, nlls, kls = zip(*steps, strict=True)
+        objective, elbo = torch.cat(objectives, -1), ELBO.of(torch.cat(nlls, -1), torch.cat(kls, -2))
         # Of a gradient that is not finite the objective tells only a step later, which may be after a checkpoint.
         loss, weights = objective.sum() / max(1, len(objective)), get_total_norm(self.parameters())
         if not (loss + weights).isfinite():
             lr = optimizer.param_groups[0]["lr"]
             raise FloatingPointError(divergence(loss, weights, self.current_epoch, self.global_step, lr))
-        sums = ELBO(*terms).sums()
+        sums = elbo.sums()
         if type(self.objective) is not NegativeELBO:  # which is train/loss
             sums["objective"] = added_up(objective)
         # Of the last step alone, and after it, when mixed precision has taken its factor out.

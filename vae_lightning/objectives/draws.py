@@ -1,6 +1,6 @@
 """What draws from the posterior tell of a batch: the terms that objectives are made of, in nats."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -35,6 +35,17 @@ class ELBO(NamedTuple):
     recon: Tensor
     kl: Tensor
 
+    @classmethod
+    def of(cls, nll: Tensor, kl: Tensor) -> Self:
+        """Its reconstruction by latents drawn, its KL exactly.
+
+        Arguments:
+            nll: -log p(x|z) of S latents an image, ``(S, ...)``.
+            kl: in each latent dimension, ``(..., latent_dim)``.
+        """
+        recon, divergence = nll.mean(0), kl.sum(-1)
+        return cls(recon + divergence, recon, divergence)
+
     def sums(self) -> dict[str, Tensor]:
         """Each term's sum over the last dimension, added up in double precision."""
         return {name: added_up(term) for name, term in self._asdict().items()}
@@ -64,9 +75,8 @@ class Draws(NamedTuple):
     nll: Tensor
 
     def elbo(self) -> ELBO:
-        """The negative evidence lower bound, ``(..., B)``: its reconstruction by the latents, its KL exactly."""
-        recon, kl = self.nll.mean(0), self.kl.sum(-1)
-        return ELBO(recon + kl, recon, kl)
+        """The negative evidence lower bound, ``(..., B)``."""
+        return ELBO.of(self.nll, self.kl)
 
     def log_posterior(self) -> Tensor:
         """Log q(z|x) but for a constant, ``(S, ..., B)``."""
