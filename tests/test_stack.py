@@ -82,6 +82,15 @@ def test_each_model_of_a_stack_is_trained_as_if_alone(
             torch.testing.assert_close(weight.double(), expected.double(), rtol=0, atol=tolerance * 10)
 
 
+def test_images_of_equal_seeds_are_the_same_memory(data: Callable[..., FewDigits]) -> None:
+    for seeds, expected in (([3, 7, 3], [0, 1, 0]), ([3, 3, 3], [0])):
+        stacked = StackData(data(binarisation="dynamic"), seeds)
+        stacked.setup()
+        for parts in next(iter(stacked.train_dataloader())):
+            places = [part.data_ptr() for part in parts]
+            assert [places.index(place) for place in places] == expected
+
+
 class Convolutional(VAE):
     """Networks of one's own, made of standard layers."""
 

@@ -53,7 +53,9 @@ class ByteImages(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, index: Tensor) -> tuple[Tensor, Tensor]:
         index = index.to(self.data.labels.device, non_blocking=True)
-        return torch.div(self.data.images[index], 255), self.data.labels[index]
+        # Many times as fast as images[index].
+        images = self.data.images.index_select(0, index.flatten()).unflatten(0, index.shape)
+        return torch.div(images, 255), self.data.labels[index]
 
 
 def binarised(data: LabelledImages, generator: torch.Generator) -> LabelledImages:

@@ -56,7 +56,7 @@ def encode_images(vae: VAE, batches: Iterable[tuple[Tensor, Tensor]], limit: int
 
 def _encode(
     model: VAE | Stack,
-    batches: Iterable[tuple[Tensor, Tensor]],
+    batches: Iterable[Sequence[Tensor | Sequence[Tensor]]],
     limit: int | None = None,
     progress: bool = False,
 ) -> list[Features]:
@@ -65,12 +65,11 @@ def _encode(
     mus, labels, positions, count = [], [], [], 0
     total = limit or (len(batches) if isinstance(batches, Sized) else math.inf)
     with evaluating(model), progress_bar(total, "probe: images", shown=progress) as bar:
-        for images, targets in batches:
-            # To (1 or K, N, C, H, W): a stack's training batches have the models' orders in front.
-            orders = isinstance(model, Stack) and images.dim() > 1 + len(vaes[0].image_shape)
-            images = images.flatten(int(orders), -1 - len(vaes[0].image_shape))
-            targets = targets.flatten(int(orders))
-            images, targets = (images, targets) if orders else (images[None], targets[None])
+        for batch in batches:
+            # A stack's training batches are lists; to (1 or K, N, C, H, W) and (1 or K, N).
+            each, labelled = ([part] if isinstance(part, Tensor) else part for part in batch)
+            images = torch.stack([own.flatten(0, -1 - len(vaes[0].image_shape)) for own in each])
+            targets = torch.stack([own.flatten() for own in labelled])
             rows = vaes[0].rows(targets.shape[1])
             mus.append(model.encode(images[:, rows].to(next(model.parameters()))).mu.float().cpu())
             labels.append(targets[:, rows].cpu())

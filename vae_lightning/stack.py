@@ -166,8 +166,8 @@ class Stack(LightningModule):
     A :class:`VAE` of linear layers is computed by batched matrix products; any other, with networks or methods of
     one's own, by ``torch.func.vmap`` over the weights of all.
 
-    Batches are ``(images, labels)`` with images ``(U, B, C, H, W)``, or ``(U, S, B, C, H, W)`` for a block of S steps;
-    U is the number of different orders of the images, 1 if all models see the same (:class:`StackData` makes them).
+    A training batch is ``(images, labels)``, both lists: of one tensor if all models see the same, else of one for each
+    (:class:`StackData` makes them). Images are ``(B, C, H, W)``, or ``(S, B, C, H, W)`` for a block of S steps.
 
     Arguments:
         vaes: the models. Their weights are copied; :meth:`unstack` copies them back.
@@ -423,10 +423,12 @@ class Stack(LightningModule):
         self._count = 0
         self._train_noise = self._streams("noise", self.current_epoch)
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+    def training_step(self, batch: tuple[Sequence[Tensor], Sequence[Tensor]], batch_idx: int) -> None:
         images, _ = batch
-        steps = images.unbind(1) if images.dim() > 2 + len(self.vaes[0].image_shape) else (images,)
-        size = images.shape[-1 - len(self.vaes[0].image_shape)]
+        in_blocks = images[0].dim() > 1 + len(self.vaes[0].image_shape)
+        # Side by side a step at a time: a block's images would be more than an allocator keeps, and new every time.
+        steps = [*zip(*images, strict=True)] if in_blocks else [tuple(images)]
+        size = len(steps[0][0])
         optimizer = self.optimizers()
         assert isinstance(optimizer, LightningOptimizer)
         assert isinstance(optimizer.optimizer, _Optimizers)
@@ -441,7 +443,7 @@ class Stack(LightningModule):
         terms = []
         samples = self.objective.samples
         noises = self._draw(self._train_noise, len(steps) * samples * size).split(samples * size, 1)
-        for x, noise in zip(steps, noises, strict=True):
+        for x, noise in zip(map(torch.stack, steps), noises, strict=True):
             draws = draw(self, x, noise.unflatten(1, (samples, size)).movedim(1, 0))
             objective = self.estimator.loss(self.objective(draws, self.global_step), draws)
             for gradient in added:
@@ -537,8 +539,8 @@ class Stack(LightningModule):
 class StackData(LightningDataModule):
     """The images of a data module for a :class:`Stack`, each model in the order that its seed gives.
 
-    Training batches are ``(U, B, C, H, W)``, or blocks ``(U, S, B, C, H, W)``, with U = 1 if all seeds are the same and
-    else the number of seeds; validation and test batches are those of the data module.
+    Training batches are those of the data module, in lists: of one if all seeds are the same, else of one for each
+    seed; equal seeds share theirs. Validation and test batches are those of the data module.
 
     Arguments:
         data: the images.
@@ -555,11 +557,11 @@ class StackData(LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         self.data.setup(stage)
 
-    def train_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
-        each, orders = zip(*map(self.data.training, self.seeds), strict=True)
-        # The same images for all, unless they are drawn.
-        images = each[0] if all(one is each[0] for one in each) else _Each(each)
-        return DataLoader(images, batch_size=None, sampler=_Orders(orders))
+    def train_dataloader(self) -> DataLoader[tuple[list[Tensor], list[Tensor]]]:
+        orders = list(dict.fromkeys(self.seeds))
+        each, samplers = zip(*map(self.data.training, orders), strict=True)
+        images = _Each(each, [orders.index(seed) for seed in self.seeds])
+        return DataLoader(images, batch_size=None, sampler=_Orders(samplers))
 
     def val_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]] | list[tuple[Tensor, Tensor]]:
         return self.data.val_dataloader()
@@ -568,15 +570,16 @@ class StackData(LightningDataModule):
         return self.data.test_dataloader()
 
 
-class _Each(Dataset[tuple[Tensor, Tensor]]):
-    """Several sets of images side by side; each gets its row of the indices."""
+class _Each(Dataset[tuple[list[Tensor], list[Tensor]]]):
+    """For each model the images of the order in its place; each order gets its row of the indices."""
 
-    def __init__(self, each: Sequence[ByteImages]) -> None:
-        self.each = each
+    def __init__(self, orders: Sequence[ByteImages], places: Sequence[int]) -> None:
+        self.orders, self.places = orders, places
 
-    def __getitem__(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        images, labels = zip(*(one[rows] for one, rows in zip(self.each, index, strict=True)), strict=True)
-        return torch.stack(images), torch.stack(labels)
+    def __getitem__(self, index: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        drawn = [order[rows] for order, rows in zip(self.orders, index, strict=True)]
+        images, labels = zip(*(drawn[place] for place in self.places), strict=True)
+        return [*images], [*labels]
 
 
 class _Orders(Sampler[Tensor]):

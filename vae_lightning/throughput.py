@@ -26,7 +26,7 @@ class Throughput(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         if isinstance(pl_module, Stack):
-            self._images += math.prod(batch[0].shape[1:-3]) * len(pl_module.vaes)
+            self._images += math.prod(batch[0][0].shape[:-3]) * len(pl_module.vaes)
         elif isinstance(pl_module, VAE):
             rows = pl_module.rows(math.prod(batch[0].shape[:-3]))
             self._images += (rows.stop - rows.start) * trainer.world_size
