@@ -350,7 +350,7 @@ def test_a_missing_package_is_refused_with_the_command_that_installs_it(package:
             text=True,
         )
         assert done.returncode == 2
-        line = f"error: logger={package}: its package is not installed: pip install 'vae-lightning[{package}]'\n"
+        line = f"error: logger={package}: needs an extra: pip install 'vae-lightning[{package}]'\n"
         assert done.stderr == line
         assert [path.name for path in tmp_path.iterdir()] == ["site"]
 

@@ -37,6 +37,7 @@ __all__ = [
     "check",
     "check_choice",
     "check_config",
+    "check_installed",
     "check_trackers",
     "integer",
     "number",
@@ -376,8 +377,18 @@ def check_trackers(loggers: Mapping[str, Any]) -> None:
     """
     for name, node in loggers.items():
         package = TRACKERS.get((node or {}).get("_target_", ""))
-        if package is not None and find_spec(package) is None:
-            raise InputError(f"logger={name}: its package is not installed: pip install 'vae-lightning[{package}]'")
+        if package is not None:
+            check_installed(f"logger={name}", package, package)
+
+
+def check_installed(what: str, extra: str, *packages: str) -> None:
+    """Refuse what needs packages that are not installed.
+
+    Raises:
+        InputError: with the command that installs the extra to which they belong.
+    """
+    if not all(map(find_spec, packages)):
+        raise InputError(f"{what}: needs an extra: pip install 'vae-lightning[{extra}]'")
 
 
 def _check_targets(node: Any, path: str = "") -> None:

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
-from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from omegaconf import DictConfig
 
 from vae_lightning.checks import EXPORT as RULES
-from vae_lightning.checks import InputError, check, check_config
+from vae_lightning.checks import InputError, check, check_config, check_installed
 from vae_lightning.command import resolved, run_command
 from vae_lightning.run_directory import EXPORT, find_checkpoint, read_config, write_file
 
@@ -48,7 +47,7 @@ def export(cfg: DictConfig) -> ONNXFiles:
     checkpoint = find_checkpoint(run, options["checkpoint"])
     config = read_config(run)
     check_config(config)
-    _check_installed()
+    check_installed("ONNX", "onnx", "onnx", "onnxscript")
 
     # Only now, since it takes seconds to import.
     from vae_lightning.checkpoints import load_vae
@@ -85,7 +84,7 @@ def export_onnx(vae: "VAE", folder: str | Path) -> ONNXFiles:
         Open Neural Network Exchange (https://onnx.ai).
         torch.export-based ONNX exporter (https://docs.pytorch.org/docs/stable/onnx_export.html).
     """
-    _check_installed()
+    check_installed("ONNX", "onnx", "onnx", "onnxscript")
 
     def decode(z: "Tensor") -> tuple["Tensor", "Tensor"]:
         logits = vae.decode(z)
@@ -99,11 +98,6 @@ def export_onnx(vae: "VAE", folder: str | Path) -> ONNXFiles:
     for file, content in zip(files, contents.values(), strict=True):
         write_file(file, content)
     return files
-
-
-def _check_installed() -> None:
-    if find_spec("onnx") is None or find_spec("onnxscript") is None:
-        raise InputError("ONNX: needs an extra: pip install 'vae-lightning[onnx]'")
 
 
 def _onnx(

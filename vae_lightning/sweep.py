@@ -9,7 +9,6 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback as Hooks
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from vae_lightning.checks import STACKED, SWEEP, InputError, check
+from vae_lightning.checks import STACKED, SWEEP, InputError, check, check_installed
 from vae_lightning.command import refuse
 from vae_lightning.processes import world_size
 from vae_lightning.run_directory import CONFIG, FAILURE, JOB, METRICS, cores, write_json
@@ -41,7 +40,7 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 STOPPED = "stopped"  # in a sweep's folder: a job failed, and sweep.on_failure is stop
-# Launchers, and what must be installed for them.
+# Launchers, and the extra with the package of the same name that they need.
 EXTRAS = {"ray": "ray", "submitit_local": "submitit", "submitit_slurm": "submitit"}
 LONGEST_NAME = 120  # file systems allow 255 bytes
 
@@ -57,14 +56,15 @@ class SweepCallback(Hooks):
         try:
             check(config.sweep, SWEEP, "sweep.")
             check(config.hydra.launcher, STACKED, "hydra.launcher.")
+            if world_size() > 1:
+                raise InputError(
+                    "-m: a sweep starts its jobs' processes itself; leave out torchrun, or srun's --ntasks"
+                )
+            launcher = config.hydra.runtime.choices["hydra/launcher"]
+            if launcher in EXTRAS:
+                check_installed(f"hydra/launcher={launcher}", EXTRAS[launcher], EXTRAS[launcher])
         except InputError as error:
             refuse(error)
-        if world_size() > 1:
-            refuse(InputError("-m: a sweep starts its jobs' processes itself; leave out torchrun, or srun's --ntasks"))
-        launcher = config.hydra.runtime.choices["hydra/launcher"]
-        if launcher in EXTRAS and find_spec(EXTRAS[launcher]) is None:
-            extra = launcher.partition("_")[0]
-            refuse(InputError(f"hydra/launcher={launcher}: needs an extra: pip install 'vae-lightning[{extra}]'"))
         sweep = Path(config.hydra.sweep.dir)
         params = config.hydra.sweeper.get("params") or {}
         given = [*(f"{key}={value}" for key, value in params.items()), *config.hydra.overrides.task]
