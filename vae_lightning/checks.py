@@ -378,16 +378,21 @@ def check_trackers(loggers: Mapping[str, Any]) -> None:
     for name, node in loggers.items():
         package = TRACKERS.get((node or {}).get("_target_", ""))
         if package is not None:
-            check_installed(f"logger={name}", package, package)
+            check_installed(f"logger={name}", package)
 
 
 def check_installed(what: str, extra: str, *packages: str) -> None:
     """Refuse what needs packages that are not installed.
 
+    Arguments:
+        what: needs them, in the user's words.
+        extra: that brings them.
+        packages: by name; if none, the one of the extra's name.
+
     Raises:
-        InputError: with the command that installs the extra to which they belong.
+        InputError: with the command that installs the extra.
     """
-    if not all(map(find_spec, packages)):
+    if not all(map(find_spec, packages or [extra])):
         raise InputError(f"{what}: needs an extra: pip install 'vae-lightning[{extra}]'")
 
 

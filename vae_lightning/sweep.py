@@ -40,7 +40,7 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 STOPPED = "stopped"  # in a sweep's folder: a job failed, and sweep.on_failure is stop
-# Launchers, and the extra with the package of the same name that they need.
+# Launchers, and the extra that they need.
 EXTRAS = {"ray": "ray", "submitit_local": "submitit", "submitit_slurm": "submitit"}
 LONGEST_NAME = 120  # file systems allow 255 bytes
 
@@ -62,7 +62,7 @@ class SweepCallback(Hooks):
                 )
             launcher = config.hydra.runtime.choices["hydra/launcher"]
             if launcher in EXTRAS:
-                check_installed(f"hydra/launcher={launcher}", EXTRAS[launcher], EXTRAS[launcher])
+                check_installed(f"hydra/launcher={launcher}", EXTRAS[launcher])
         except InputError as error:
             refuse(error)
         sweep = Path(config.hydra.sweep.dir)

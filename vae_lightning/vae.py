@@ -96,7 +96,9 @@ def draw(model: _Drawn, images: Tensor, noise: Tensor) -> Draws:
     if not model.estimator.reparameterized:
         z = z.detach()
     nll = model.nll(z, images)
-    return Draws(mu, logvar, gaussian_kl(mu, logvar), *((z[None], nll[None]) if single else (z, nll)))
+    if single:
+        z, nll = z[None], nll[None]
+    return Draws(mu, logvar, gaussian_kl(mu, logvar), z, nll)
 
 
 def _in_full(values: Tensor) -> Tensor:
