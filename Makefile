@@ -1,12 +1,12 @@
-# make train   install into .venv and train on real digits; ARGS="model.latent_dim=10" passes overrides on
-# make test    install and run the tests; make test-all runs the slow ones too
-# make docs    write docs/configuration.md anew from conf/, and run every command and example of the documents, small
-# make check   format, lint and types
-# make format  put files into the format that make check asks for
+# make train   install into .venv and train on real digits; ARGS="model.latent_dim=10" passes overrides
+# make test    install and run the tests; make test-all also runs the slow ones
+# make docs    regenerate docs/configuration.md and docs/schema.json, and run all commands and examples of the documents
+# make check   check format, lint and types
+# make format  format files as make check requires
 
 PYTHON ?= python3
 
-# Tests run in so many processes, each with one thread; the tests of a file stay together.
+# Number of processes that run tests, with one thread each; the tests in a file stay together.
 WORKERS ?= 2
 BIN := .venv/bin
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile
@@ -26,6 +26,7 @@ test-all: .venv/installed-dev
 
 docs: .venv/installed-dev
 	$(BIN)/python docs/configuration.py
+	$(BIN)/python docs/schema.py
 	$(PYTEST) tests/test_docs.py $(ARGS)
 
 check: .venv/installed-dev

@@ -1,12 +1,12 @@
-"""Images per second of training on one process and on two.
+"""Measure training speed, in images per second, on one device and on several (DDP).
 
     python benchmarks/devices.py --root DIR                      # two CPU processes
     python benchmarks/devices.py --root DIR --trainer ddp        # all GPUs of the machine against one
 
-DIR holds the MNIST files. For each batch size ``vae-train experiment=article`` runs once with one device and once with
-several; images per second are those of the fastest epoch, by the line that it prints. A model this small leaves a
-device idle and a step short, so what is measured is mostly the cost of agreeing on the gradient at every step; larger
-batches cost less.
+DIR holds the MNIST files. For each batch size, ``vae-train experiment=article`` runs once with one device and once with
+several; images per second are those of the fastest epoch, according to its printed line. With a model this small, a
+step is short and leaves the device mostly idle, so the result mainly shows the cost of synchronising the gradient at
+every step; larger batches cost less.
 """
 
 import argparse
@@ -20,8 +20,15 @@ EPOCHS = 3
 
 
 def images_per_second(root: Path, trainer: list[str], batch_size: int) -> tuple[float, float]:
-    """Training images per second, and the last epoch's loss."""
-    command = [sys.executable, "-m", "vae_lightning.train", "experiment=article", f"data.root={root}", *trainer]
+    """Return the training images per second and the last epoch's loss."""
+    command = [
+        sys.executable,
+        "-m",
+        "vae_lightning.commands.train",
+        "experiment=article",
+        f"data.root={root}",
+        *trainer,
+    ]
     options = [f"trainer.max_epochs={EPOCHS}", f"data.batch_size={batch_size}", "callbacks.probe=null"]
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(

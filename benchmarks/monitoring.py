@@ -1,12 +1,12 @@
-"""What monitoring costs: the share of a run's time that TensorBoard, pictures and what is logged for them take.
+"""Measure the cost of monitoring: the share of a run's time spent on TensorBoard, pictures and the metrics for them.
 
     python benchmarks/monitoring.py --root DIR
     python benchmarks/monitoring.py --root DIR --runs article --rounds 3
 
-DIR holds the MNIST files. Each run is one process of one thread in which the functions below are timed from within, so
-that what else the machine does changes little; TensorBoard's writing thread counts too. All times are of the processor.
-With ``--rounds`` the same command runs that many times with all of it and without any of it
-(``logger=none callbacks.figures=null callbacks.throughput=null``), in turn, as a check from outside.
+DIR holds the MNIST files. Each run is a single-threaded process that times the functions below from within, so other
+load on the machine has little effect; TensorBoard's writing thread is included. All times are processor time. With
+``--rounds``, the same command runs that many times alternately with and without all monitoring
+(``logger=none callbacks.figures=null callbacks.throughput=null``), as an independent check.
 """
 
 import argparse
@@ -30,33 +30,36 @@ RUNS = {
 }
 WITHOUT = ["logger=none", "callbacks.figures=null", "callbacks.throughput=null"]
 TENSORBOARD = {
-    "imports": "of TensorBoard, beyond what every run imports",
+    "imports": "TensorBoard, beyond the imports of every run",
     "curves": "TensorBoardLogger: scalars, and its writing thread",
     "start and end": "configuration, layout, HParams",
     "pictures": "pictures and histograms while training",
     "projector": "the projector",
     "images per second": "the callback",
     "gradient norm": "computed, but not logged",
-    "active units": "and the KL by dimension, computed",
+    "active units": "and KL by dimension, computed",
 }
-BESIDE = {"files": "figures/*.png but the curves"}
+BESIDE = {"files": "figures/*.png except the curves"}
 
 
 def traced() -> None:
-    """vae-train in this process, and the seconds of each part as the last line on stderr."""
+    """Run vae-train in this process, and print the seconds of each part as the last line on stderr."""
     from lightning.pytorch.loggers import TensorBoardLogger
     from torch.nn.utils import get_total_norm
 
-    from vae_lightning import figures, trackers, train, vae
-    from vae_lightning.figures import Figures
-    from vae_lightning.posterior import PosteriorMoments
-    from vae_lightning.throughput import Throughput
+    from vae_lightning.callbacks import figures
+    from vae_lightning.callbacks.figures import Figures
+    from vae_lightning.callbacks.throughput import Throughput
+    from vae_lightning.commands import train
+    from vae_lightning.models import vae
+    from vae_lightning.posteriors.statistics import PosteriorMoments
+    from vae_lightning.runs import run as runs
 
     seconds: defaultdict[str, float] = defaultdict(float)
 
     class Inside(threading.local):
         def __init__(self) -> None:
-            self.parts: list[str] = []  # those at work in this thread, the innermost last
+            self.parts: list[str] = []  # the parts active in this thread, innermost last
 
     inside = Inside()
 
@@ -70,7 +73,7 @@ def traced() -> None:
                 took = time.thread_time() - began
                 inside.parts.pop()
                 seconds[part] += took
-                if inside.parts:  # what an inner part took is not the outer one's
+                if inside.parts:  # time in an inner part does not count for the outer one
                     seconds[inside.parts[-1]] -= took
 
         return call
@@ -79,7 +82,7 @@ def traced() -> None:
         for name in names:
             setattr(owner, name, timed(part, getattr(owner, name)))
 
-    began = time.thread_time()  # Lightning imports it when the first run begins
+    began = time.thread_time()  # Lightning imports TensorBoard when the first run begins
     import tensorboard.summary.writer.event_file_writer as events
     import torch.utils.tensorboard
 
@@ -88,14 +91,14 @@ def traced() -> None:
 
     time_all("curves", TensorBoardLogger, "log_metrics", "save", "finalize")
     time_all("curves", events._AsyncWriterThread, "run")
-    time_all("start and end", trackers, "show_config", "show_result", "begin_trackers", "end_trackers")
+    time_all("start and end", runs, "show_config", "show_result", "begin_trackers", "end_trackers")
     time_all("pictures", Figures, "on_train_start", "on_train_epoch_end", "on_validation_end")
     time_all("files", Figures, "on_test_end")
     time_all("projector", figures, "show_embedding")
     time_all("images per second", Throughput, "on_train_epoch_start", "on_train_batch_end", "on_train_epoch_end")
     time_all("active units", PosteriorMoments, "add", "result")
     gradient_norm = timed("gradient norm", get_total_norm)
-    # Of weights, where it finds a model that has diverged, it is given a generator.
+    # A list holds gradients. The check of the weights for divergence passes a generator instead.
     vars(vae)["get_total_norm"] = lambda of: (gradient_norm if isinstance(of, list) else get_total_norm)(of)
     sys.argv.remove("traced")
     try:
@@ -105,7 +108,7 @@ def traced() -> None:
 
 
 def run(arguments: list[str]) -> tuple[float, float, str]:
-    """Seconds by the clock and of the processor of a process with one thread, and its last line on stderr."""
+    """Return a single-threaded process's wall-clock and processor seconds, and its last line on stderr."""
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+") as errors:
         began = time.perf_counter()
         process = subprocess.Popen(
@@ -139,8 +142,8 @@ def main() -> None:
             share = seconds.get(part, 0) / seconds["all"]
             print(f"  {part:18}{seconds.get(part, 0):7.2f} s {share:7.2%}   {what}")
         total = sum(seconds.get(part, 0) for part in TENSORBOARD)
-        print(f"  {'TensorBoard':18}{total:7.2f} s {total / seconds['all']:7.2%}   all but the files", flush=True)
-        command, dearer = ["-m", "vae_lightning.train", *arguments], []
+        print(f"  {'TensorBoard':18}{total:7.2f} s {total / seconds['all']:7.2%}   all except the files", flush=True)
+        command, dearer = ["-m", "vae_lightning.commands.train", *arguments], []
         for _ in range(options.rounds):
             (wall, used, _), (bare_wall, bare, _) = run(command), run([*command, *WITHOUT])
             dearer.append(used / bare - 1)

@@ -1,10 +1,10 @@
-"""Seconds and accuracies of the linear probe: scikit-learn's logistic regression and our own, side by side.
+"""Compare time and accuracy of the linear probe: scikit-learn's logistic regression and ours, side by side.
 
     python benchmarks/probe.py --root DIR
 
-DIR holds the MNIST files. For each latent_dim a VAE is trained for two epochs of 60,000 images and encodes them. Each
-round then fits both, scikit-learn's with its defaults but for ``max_iter=1000``, and scores them on all training and
-test images. Times are of the fits alone.
+DIR holds the MNIST files. For each latent_dim, a VAE is trained for two epochs on 60,000 images and encodes them. Each
+round then fits both classifiers, scikit-learn's with its defaults except ``max_iter=1000``, and scores them on all
+training and test images. Times cover only the fits.
 """
 
 import argparse
@@ -17,13 +17,13 @@ from lightning.pytorch import Trainer, seed_everything
 from sklearn.linear_model import LogisticRegression
 
 from vae_lightning import VAE, MNISTDataModule
-from vae_lightning.logistic_regression import logistic_regression
-from vae_lightning.probe import Features, encode_images
-from vae_lightning.train import quiet
+from vae_lightning.evaluation.features import Features, encode_images
+from vae_lightning.evaluation.logistic_regression import logistic_regression
+from vae_lightning.runs.warnings import filter_warnings
 
 
 def encoded(root: Path, latent_dim: int) -> tuple[Features, Features]:
-    """Training and test features of a VAE of two epochs."""
+    """Return the training and test features of a VAE trained for two epochs."""
     seed_everything(0, verbose=False)
     vae = VAE(latent_dim=latent_dim)
     data = MNISTDataModule(root=str(root), block_size=16, val_size=0)
@@ -40,7 +40,7 @@ def encoded(root: Path, latent_dim: int) -> tuple[Features, Features]:
 
 
 def scikit_learns(train: Features, test: Features) -> tuple[float, float, float]:
-    """Seconds, and accuracies on training and test images."""
+    """Return scikit-learn's seconds and its accuracies on training and test images."""
     began = time.perf_counter()
     classifier = LogisticRegression(max_iter=1000).fit(*train)
     seconds = time.perf_counter() - began
@@ -48,7 +48,7 @@ def scikit_learns(train: Features, test: Features) -> tuple[float, float, float]
 
 
 def ours(train: Features, test: Features) -> tuple[float, float, float]:
-    """The same of our own."""
+    """Return our solver's seconds and its accuracies on training and test images."""
     began = time.perf_counter()
     fit = logistic_regression(torch.from_numpy(train.mu)[None], torch.from_numpy(train.labels)[None])
     seconds = time.perf_counter() - began
@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    quiet()
+    filter_warnings()
     print(f"{torch.get_num_threads()} threads; accuracies on training and test images")
     print(f"{'latent_dim':>10}{'scikit-learn, s':>17}{'ours, s':>9}{'ratio':>7}   {'scikit-learn':17}ours")
     for latent_dim in (20, 128):

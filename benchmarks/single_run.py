@@ -1,16 +1,16 @@
-"""Seconds an epoch of the reference experiment: the article's way, a plain loop, and vae-train as users run it.
+"""Time an epoch of the reference experiment: the article's implementation, a plain loop, and vae-train as users run it.
 
     python benchmarks/single_run.py --root DIR
 
-DIR holds the MNIST files. One process runs ``vae-train experiment=article`` on a pseudo-terminal, so with progress
-bar, curves and checkpoints. Before each of its epochs a callback runs an epoch of the two others, for on a shared
-machine only neighbours in time can be compared:
+DIR holds the MNIST files. One process runs ``vae-train experiment=article`` on a pseudo-terminal, with progress bar,
+curves and checkpoints. Before each of its epochs, a callback runs an epoch of each of the two others, because on a
+shared machine only measurements close in time can be compared:
 
-(a) plain PyTorch with torchvision's MNIST in a DataLoader and Adam as it comes, the loss read off at every step;
-(b) a plain loop over images in memory with fused Adam, the least that PyTorch can do the job in;
-(c) vae-train's own epoch, to the moment its checkpoint is written.
+(a) plain PyTorch with torchvision's MNIST in a DataLoader, Adam with its defaults, and ``loss.item()`` at every step;
+(b) a plain loop over images in memory with fused Adam, the fastest that PyTorch can do this;
+(c) vae-train's own epoch, until its checkpoint is written.
 
-The whole command, start-up, test, probe and pictures included, is timed without what the callback took.
+The whole command is timed too, including start-up, test, probe and pictures, but without the time of the callback.
 """
 
 import argparse
@@ -35,7 +35,8 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import MNIST
 from torchvision.transforms import ToTensor
 
-from vae_lightning.mnist import FILES, MNISTDataModule
+from vae_lightning.data.mnist import MNISTDataModule
+from vae_lightning.data.published import FILES
 
 
 class ArticleVAE(nn.Module):
@@ -59,7 +60,7 @@ def train_epoch(vae: ArticleVAE, optimizer: torch.optim.Optimizer, batches: Iter
     for images in batches:
         x = images.view(-1, 784)
         logits, mu, logvar = vae(x)
-        if item:  # as the article writes it: probabilities first
+        if item:  # as in the article: probabilities first
             recon = F.binary_cross_entropy(torch.sigmoid(logits), x, reduction="sum")
         else:
             recon = F.binary_cross_entropy_with_logits(logits, x, reduction="sum")
@@ -92,7 +93,7 @@ def timed(epoch: Callable[[], None]) -> float:
 
 
 class Beside(Callback):
-    """Times epochs of (a) and (b) before each epoch of the Trainer's, and that one too; writes all to a file."""
+    """Times an epoch of (a) and of (b) before each of the Trainer's epochs, and that epoch; writes all to a file."""
 
     def __init__(self, root: str, result: str) -> None:
         began = time.perf_counter()
@@ -100,7 +101,7 @@ class Beside(Callback):
         self.scratch = tempfile.TemporaryDirectory()
         raw = Path(self.scratch.name) / "MNIST/raw"
         raw.mkdir(parents=True)
-        for name in FILES:  # torchvision wants them unpacked
+        for name in FILES:  # torchvision needs them unpacked
             (raw / name).write_bytes(gzip.decompress((Path(root) / f"{name}.gz").read_bytes()))
         data = MNISTDataModule(root=root, val_size=0)
         data.setup()
@@ -129,17 +130,17 @@ class Beside(Callback):
 
 
 def on_terminal(command: list[str]) -> float:
-    """Seconds that a command takes with a pseudo-terminal for its output."""
+    """Run a command with its output on a pseudo-terminal, and return its seconds."""
     began = time.perf_counter()
     terminal, end = pty.openpty()
-    termios.tcsetwinsize(end, (24, 100))  # in one without a size there would be no bar
+    termios.tcsetwinsize(end, (24, 100))  # without a size, there would be no progress bar
     with subprocess.Popen(command, stdout=end, stderr=end) as process:
         os.close(end)
         shown = b""
         try:
             while chunk := os.read(terminal, 65536):
                 shown += chunk
-        except OSError:  # how a terminal tells its end on Linux
+        except OSError:  # marks the end of a terminal on Linux
             pass
     os.close(terminal)
     if process.returncode:
@@ -156,7 +157,7 @@ def main() -> None:
         result = Path(scratch) / "times.json"
         wall = on_terminal(
             [
-                *(sys.executable, "-m", "vae_lightning.train", "experiment=article", "trainer=cpu"),
+                *(sys.executable, "-m", "vae_lightning.commands.train", "experiment=article", "trainer=cpu"),
                 *(f"data.root={root}", f"hydra.run.dir={scratch}/run"),
                 f"+callbacks.beside={{_target_:single_run.Beside,root:'{root}',result:'{result}'}}",
             ]

@@ -1,10 +1,10 @@
-"""How far a job's results move when floating-point sums are done in another order: in a stack, or on two processes.
+"""Measure how far a job's results vary with the order of floating-point sums: in a stack, or on two processes (DDP).
 
     python benchmarks/spread.py --root DIR
 
-DIR holds the MNIST files. Six jobs (latent_dim 2 and 20, three learning rates), three epochs each, are run three times:
-job after job, job after job with two processes each, which add up halves of every gradient, and as a stack. For each
-job the table gives the first run's test loss and probe accuracy, and what the two others differ by.
+DIR holds the MNIST files. Six jobs (latent_dim 2 and 20, three learning rates), three epochs each, run three times:
+one after another; one after another with two processes each, which sum the halves of every gradient; and as a stack.
+For each job, the table shows the first run's test loss and probe accuracy, and the differences of the two other runs.
 """
 
 import argparse
@@ -21,7 +21,7 @@ METRICS = ("test/loss", "probe/test_acc")
 def results(root: Path, *options: str) -> pd.DataFrame:
     sweep = ["-m", "experiment=latent_lr", "model.latent_dim=2,20", "trainer.max_epochs=3", "sweep.name=s", *options]
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "vae_lightning.train", *sweep, f"data.root={root}"]
+        command = [sys.executable, "-m", "vae_lightning.commands.train", *sweep, f"data.root={root}"]
         subprocess.run(command, cwd=folder, check=True, capture_output=True)
         return pd.read_csv(Path(folder) / "outputs/sweeps/s/results.csv").set_index("job")[list(METRICS)]
 

@@ -1,11 +1,11 @@
-"""Seconds a model and epoch when K models are trained as one stack, against one model at a time.
+"""Measure the seconds per model and epoch of K models trained as one stack, and of one model at a time.
 
     python benchmarks/stack.py --root DIR
 
-DIR holds the MNIST files. Models are those of ``experiment=latent_lr`` (latent_dim 2, 5, 10, 20; learning rates 3e-4,
-1e-3, 3e-3), repeated as K needs. Each round trains one model by itself, an ordinary VAE under an ordinary Trainer, then
-every stack, without callbacks, for 20 blocks of 16 steps after as many to warm up; the seconds are those of an epoch of
-55,000 images at that rate.
+DIR holds the MNIST files. The models are those of ``experiment=latent_lr`` (latent_dim 2, 5, 10, 20; learning rates
+3e-4, 1e-3, 3e-3), repeated up to K. Each round trains one model by itself, an ordinary VAE with an ordinary Trainer,
+and then every stack, without callbacks, for 20 blocks of 16 steps after a warm-up of the same length. The seconds are
+those of an epoch of 55,000 images at that speed.
 """
 
 import argparse
@@ -16,16 +16,17 @@ from pathlib import Path
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 
 from vae_lightning import VAE, MNISTDataModule
-from vae_lightning.stack import Stack, StackData
-from vae_lightning.train import quiet
+from vae_lightning.data.stack_data import StackData
+from vae_lightning.models.stack import Stack
+from vae_lightning.runs.warnings import filter_warnings
 
-# Models of one learning rate side by side, for they share the optimiser's steps.
+# Models with the same learning rate are adjacent, because they share the optimiser's steps.
 GRID = [(latent_dim, lr) for lr, latent_dim in product((3e-4, 1e-3, 3e-3), (2, 5, 10, 20))]
 BLOCKS = 20
 
 
 class EpochTimes(Callback):
-    """Seconds of each epoch."""
+    """Times each epoch, in seconds."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
@@ -68,7 +69,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[1, 2, 4, 12, 24, 64])
     parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args()
-    quiet()
+    filter_warnings()
     device = "cpu" if options.accelerator == "cpu" else "cuda"
     data = MNISTDataModule(str(options.root), block_size=16, device=device)
     data.prepare_data()

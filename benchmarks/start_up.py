@@ -1,11 +1,11 @@
-"""Seconds from ``vae-train`` to the first optimiser step, phase by phase, and what is imported before it and after.
+"""Time ``vae-train`` up to the first optimiser step, phase by phase, and its imports before and after that step.
 
     python benchmarks/start_up.py
 
-Each round runs once, in turn: a short ``vae-train data=mnist_5k`` that writes down when each phase ends, ``--help``, a
-value that is refused, and bare imports of torch and of Lightning for comparison. Then one more run under Python's
-``-X importtime``, which adds to it, tells the time of each library's own modules. ``--help`` and the refusal must not
-import torch.
+Each round runs, in turn: a short ``vae-train data=mnist_5k`` that records when each phase ends, ``--help``, a value
+that is refused, and bare imports of torch and Lightning for comparison. One more run with Python's ``-X importtime``,
+which slows it down, then gives the time of each library's own modules. ``--help`` and the refused value must not import
+torch.
 """
 
 import argparse
@@ -29,18 +29,19 @@ PHASES = {
     "returned": "epoch, test, probe, pictures",
     "ended": "the interpreter's end",
 }
-LIGHT = {f"vae-train {word}": ["-m", "vae_lightning.train", word] for word in ("--help", "model.latent_dim=0")}
+LIGHT = {f"vae-train {word}": ["-m", "vae_lightning.commands.train", word] for word in ("--help", "model.latent_dim=0")}
 BARE = {f"import {name}": ["-c", f"import {name}"] for name in ("torch", "lightning.pytorch")}
 
 
 def traced() -> None:
-    """vae-train in this process, with a line on stderr at the end of each phase."""
-    from vae_lightning import train
+    """Run vae-train in this process, and print a line on stderr at the end of each phase."""
+    from vae_lightning.commands import train
+    from vae_lightning.runs import warnings
 
     def stamp(name: str) -> None:
         print("phase", name, time.time(), file=sys.stderr, flush=True)
 
-    class Watch:  # a finder that finds nothing, but sees that Lightning is looked for
+    class Watch:  # a finder that finds nothing, but notices the import of Lightning
         def find_spec(self, name: str, path: object = None, target: object = None) -> None:
             if name == "lightning":
                 sys.meta_path.remove(self)
@@ -64,9 +65,10 @@ def traced() -> None:
         read, MNIST5kDataModule.read = MNIST5kDataModule.read, timed_read  # type: ignore[method-assign]
         hook = register_optimizer_step_pre_hook(step)
         stamp("imported")
-        quiet()
+        filtered()
 
-    quiet, train.quiet = train.quiet, imported  # the first function of its own that a run calls after the imports
+    # The first of our functions that a run calls after the imports.
+    filtered, warnings.filter_warnings = warnings.filter_warnings, imported
     sys.meta_path.insert(0, Watch())
     sys.argv.remove("traced")
     train.main()
@@ -74,7 +76,7 @@ def traced() -> None:
 
 
 def run(arguments: list[str]) -> tuple[float, float, list[str]]:
-    """When Python with these arguments began and ended, and the lines on its stderr."""
+    """Run Python with these arguments; return when it began and ended, and the lines of its stderr."""
     with tempfile.TemporaryDirectory() as folder:
         began = time.time()
         done = subprocess.run([sys.executable, *arguments], cwd=folder, capture_output=True, text=True)
@@ -85,7 +87,7 @@ def run(arguments: list[str]) -> tuple[float, float, list[str]]:
 
 
 def imports(lines: list[str]) -> Counter[str]:
-    """Microseconds of each library's own modules."""
+    """Return the microseconds of each library's own modules."""
     found: Counter[str] = Counter()
     for own, module in re.findall(r"import time: +(\d+) \|.*\| +(\w+)", "\n".join(lines)):
         found[module] += int(own)

@@ -1,10 +1,10 @@
-"""The strong experiment against the article's ten epochs as plain PyTorch, in one run.
+"""Compare the strong experiment with the article's ten epochs in plain PyTorch, in one run.
 
     python benchmarks/strong.py --root DIR
 
-DIR holds the MNIST files, gzipped. The article's model is trained for ten epochs with torchvision's MNIST in a
-DataLoader, Adam as it comes and the loss read off at every step, before and after ``vae-train experiment=strong``, the
-whole command of which is timed.
+DIR holds the MNIST files, gzipped. The article's model is trained for ten epochs, half of them before and half after
+``vae-train experiment=strong``, with torchvision's MNIST in a DataLoader, Adam with its defaults, and ``loss.item()``
+at every step. For ``vae-train``, the whole command is timed.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from single_run import article, timed
 
-from vae_lightning.mnist import FILES
+from vae_lightning.data.published import FILES
 
 
 def main() -> None:
@@ -30,13 +30,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         raw = Path(scratch, "MNIST/raw")
         raw.mkdir(parents=True)
-        for name in FILES:  # torchvision wants them unpacked
+        for name in FILES:  # torchvision needs them unpacked
             (raw / name).write_bytes(gzip.decompress((root / f"{name}.gz").read_bytes()))
         for seed in options.seeds:
             plain = [sum(timed(epoch) for epoch in [article(Path(scratch))] * 5)]
             began = time.perf_counter()
             run = Path(scratch, str(seed))
-            command = [sys.executable, "-m", "vae_lightning.train", "experiment=strong", f"data.root='{root}'"]
+            command = [sys.executable, "-m", "vae_lightning.commands.train", "experiment=strong", f"data.root='{root}'"]
             subprocess.run([*command, f"seed={seed}", f"hydra.run.dir='{run}'"], check=True, stdout=subprocess.DEVNULL)
             whole = time.perf_counter() - began
             plain.append(sum(timed(epoch) for epoch in [article(Path(scratch))] * 5))

@@ -1,14 +1,14 @@
-"""Seconds of a whole sweep: as stacks, job after job, jobs side by side, and a plain loop for each job.
+"""Time a whole sweep: as stacks, one job after another, jobs side by side, and as a plain loop for each job.
 
     python benchmarks/sweep.py --root DIR
     python benchmarks/sweep.py --root DIR --experiment article
 
-DIR holds the MNIST files. Each round runs the same ``vae-train -m`` once with every launcher: Hydra's own, one job
-after the other on all cores; the stacked one; submitit's and Ray's, where each job has its part of the cores.
-Times are of the whole command: start-up, every process's imports, probe, pictures and report included.
+DIR holds the MNIST files. Each round runs the same ``vae-train -m`` once with every launcher: Hydra's own, which runs
+one job after another on all cores; the stacked launcher; and those of submitit and Ray, where each job has its share of
+the cores. Times cover the whole command, including start-up, the imports of every process, probe, pictures and report.
 
-The plain loop is what one would write without any of it: images in memory, fused Adam, a test loss, scikit-learn's
-logistic regression; nothing is validated, saved or drawn, and all jobs share one process's start-up.
+The plain loop is a minimal hand-written version: images in memory, fused Adam, a test loss, scikit-learn's logistic
+regression. It does not validate, save or draw anything, and all jobs share the start-up of one process.
 """
 
 import argparse
@@ -25,9 +25,9 @@ from single_run import plain
 from sklearn.linear_model import LogisticRegression
 
 from vae_lightning import MNISTDataModule
-from vae_lightning.run_directory import cores
+from vae_lightning.runs.environment import cores
 
-# Each experiment's jobs, and for the plain loop their (latent_dim, epochs); learning rates make no difference to time.
+# Each experiment's jobs, and their (latent_dim, epochs) for the plain loop; the learning rate does not affect the time.
 SWEEPS = {
     "latent_lr": (["experiment=latent_lr"], [(latent_dim, 5) for latent_dim in (2, 5, 10, 20) for _ in range(3)]),
     "article": (["experiment=article", "seed=1,2"], [(20, 10), (20, 10)]),
@@ -43,7 +43,15 @@ PLAIN = "plain loop"
 
 
 def sweep(root: Path, folder: str, options: list[str]) -> float:
-    command = [sys.executable, "-m", "vae_lightning.train", "-m", f"data.root={root}", "sweep.name=s", *options]
+    command = [
+        sys.executable,
+        "-m",
+        "vae_lightning.commands.train",
+        "-m",
+        f"data.root={root}",
+        "sweep.name=s",
+        *options,
+    ]
     began = time.perf_counter()
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
     return time.perf_counter() - began

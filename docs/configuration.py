@@ -1,4 +1,4 @@
-"""Writes configuration.md: every group, file and key of conf, with its default and the comment that explains it.
+"""Write configuration.md: every group, file and key of conf, with its default and the comment that explains it.
 
 python docs/configuration.py
 """
@@ -14,22 +14,22 @@ CONF = Path(__file__).parents[1] / "conf"
 PAGE = Path(__file__).with_suffix(".md")
 COMMANDS = {"train": "vae-train", "evaluate": "vae-eval", "export": "vae-export"}
 
-# A key without a comment, on the line after another.
+# Comment of a key that has none itself and directly follows another key.
 DITTO = "〃"
 
 HEAD = f"""# Configuration
 
-Every key of every file in [conf](../conf), with its default and what the file says of it. `make docs` writes this page
-from the files themselves.
+This page lists every key of every file in [conf](../conf), with its default and the explanation from the file.
+`make docs` generates the page from these files.
 
-A file of a group is chosen by the group's name (`model=conv`, `hydra/launcher=stacked`), a key is given by its whole
-name (`model.latent_dim=10`), a key that is not there yet with a plus (`+model.encoder._target_=my_module.Encoder`).
-`${{...}}` is the value of another key, `???` must be given, and {DITTO} stands for what is said above it.
+To select a file of a group, use the group's name (`model=conv`, `hydra/launcher=stacked`). To change a key, use its
+full name (`model.latent_dim=10`); to add a key, prefix a plus (`+model.encoder._target_=my_module.Encoder`).
+`${{...}}` is the value of another key, `???` marks a required value, and {DITTO} repeats the explanation above.
 """
 
 
 class Key(NamedTuple):
-    """A key by its whole name, its default as it is written (None: it has keys of its own), and what explains it."""
+    """A key: its full name, its default as written (None if it contains keys itself), and its explanation."""
 
     name: str
     default: str | None
@@ -37,7 +37,7 @@ class Key(NamedTuple):
 
 
 class File(NamedTuple):
-    """A file: what it says of itself, the files that it builds on or chooses, its keys."""
+    """A file: its explanation, the files that it builds on or selects, and its keys."""
 
     path: Path
     comment: str
@@ -46,7 +46,7 @@ class File(NamedTuple):
 
 
 def page() -> str:
-    """The whole of configuration.md."""
+    """Return the content of configuration.md."""
     parts = [HEAD]
     for group, members in explained(files()).items():
         if group:
@@ -57,7 +57,7 @@ def page() -> str:
 
 
 def files() -> dict[str, list[File]]:
-    """All files of conf by their group; that of the commands' own, which come first, is ``""``."""
+    """Return all files of conf by group; the commands' own files come first, in group ``""``."""
     paths = [CONF / f"{name}.yaml" for name in COMMANDS]
     paths += sorted(path for path in CONF.rglob("*.yaml") if path not in paths)
     found: dict[str, list[File]] = {}
@@ -67,12 +67,12 @@ def files() -> dict[str, list[File]]:
 
 
 def explained(found: dict[str, list[File]]) -> dict[str, list[File]]:
-    """The same, where a key without a comment, or with no more than "As in ...", has that of the file it changes."""
+    """Return the files with each missing or "As in ..." comment replaced by that of the file whose key it overrides."""
     known: dict[str, str] = {}
     for group, members in found.items():
         for file in members:
             own = [key for key in file.keys if key.name.startswith(f"{group.replace('/', '.')}.")]
-            for key, said in zip(own, _without_ditto(own), strict=True):
+            for key, said in zip(own, without_ditto(own), strict=True):
                 if said and not said.startswith("As in "):
                     known.setdefault(key.name, said)
 
@@ -84,12 +84,13 @@ def explained(found: dict[str, list[File]]) -> dict[str, list[File]]:
         return key._replace(comment=known.get(key.name, key.comment))
 
     return {
-        group: [file._replace(keys=[*map(explain, file.keys, _without_ditto(file.keys))]) for file in members]
+        group: [file._replace(keys=[*map(explain, file.keys, without_ditto(file.keys))]) for file in members]
         for group, members in found.items()
     }
 
 
-def _without_ditto(keys: list[Key]) -> list[str]:
+def without_ditto(keys: list[Key]) -> list[str]:
+    """Return the comments of the keys; a key marked as a ditto has the comment of the key before it."""
     comments: list[str] = []
     for key in keys:
         comments.append(comments[-1] if key.comment == DITTO else key.comment)
@@ -111,7 +112,7 @@ def _read(path: Path) -> File:
 
 
 def _keys(mapping: yaml.MappingNode, lines: list[str], within: str, around: str = "") -> Iterator[Key]:
-    """The keys of a mapping, whose own comment (``around``) is that of the first ones without."""
+    """Yield the keys of a mapping; its own comment (``around``) also covers its first keys without a comment."""
     above = around
     for key, node in mapping.value:
         line, name = key.start_mark.line, f"{within}.{key.value}".lstrip(".")
@@ -146,7 +147,7 @@ def _title(group: str, file: File) -> str:
 
 
 def _anchor(title: str) -> str:
-    """As GitHub makes it of a heading."""
+    """Return the anchor that GitHub generates for a heading."""
     return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
 
 
@@ -171,7 +172,7 @@ def _code(value: str) -> str:
 
 
 def _prose(comment: str, line_break: str) -> str:
-    """A comment as Markdown; its indented lines, commands and tables, stay lines of their own."""
+    """Return a comment as Markdown; its indented lines (commands and tables) stay separate lines."""
     said = ""
     for line in comment.splitlines():
         if line.startswith("  "):

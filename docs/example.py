@@ -1,6 +1,6 @@
-"""A notebook: a variational autoencoder trained, probed and looked at from Python, with a bare Trainer.
+"""A notebook that trains, probes and inspects a variational autoencoder from Python, with a plain Trainer.
 
-Its cells begin with ``# %%``; VS Code, PyCharm and Jupyter (with jupytext) open it as a notebook. As a script it takes
+Its cells begin with ``# %%``; VS Code, PyCharm and Jupyter (with jupytext) open it as a notebook. As a script, it takes
 twenty-five seconds on two cores and writes example.png:
 
     python docs/example.py
@@ -8,8 +8,8 @@ twenty-five seconds on two cores and writes example.png:
 
 # %% [markdown]
 # # A variational autoencoder from Python
-# The data are all of MNIST, downloaded once, 11 MB. Without a network, `MNIST5kDataModule()` in place of
-# `MNISTDataModule("data")` has 5,000 of its digits, which come with a package; they want 15 epochs.
+# The data are all of MNIST, downloaded once (11 MB). Without a network connection, use `MNIST5kDataModule()` instead of
+# `MNISTDataModule("data")`: it has 5,000 MNIST digits that ship with a package, and needs 15 epochs.
 
 # %%
 import torch
@@ -23,7 +23,7 @@ vae = VAE(latent_dim=10, widths=[256], optimizer={"_target_": "torch.optim.Adam"
 
 # %% [markdown]
 # ## Training
-# The probe is a callback: with the test it fits a linear classifier to mu.
+# The linear probe is a callback: during the test, it fits a linear classifier to mu.
 
 # %%
 trainer = Trainer(max_epochs=5, accelerator="cpu", logger=False, enable_checkpointing=False, callbacks=[LinearProbe()])
@@ -32,9 +32,9 @@ trainer.fit(vae, datamodule=data)
 print(f"test loss {results['test/loss']:.2f} nats per image, probe accuracy {results['probe/test_acc']:.4f}")
 
 # %% [markdown]
-# ## What it makes of images
-# Test images, their reconstructions, and samples from the prior. Below, the first image's mu with one dimension moved
-# from -3 to 3: the one whose mu varies most over the images.
+# ## Reconstructions and samples
+# The rows show test images, their reconstructions, and samples from the prior. The last row varies one dimension of the
+# first image's mu from -3 to 3: the dimension whose mu varies most over the images.
 
 # %%
 vae.eval()
@@ -56,4 +56,4 @@ for axes, (title, shown) in zip(figure.subplots(len(rows), len(mu)), rows.items(
         axis.set_axis_off()
     axes[0].set_title(title, fontsize=8, loc="left")
 figure.savefig("example.png")
-figure  # noqa: B018  # a notebook shows it
+figure  # noqa: B018  # displayed in a notebook

@@ -1,31 +1,44 @@
 """Real digits, small; configurations composed as the commands compose them; the commands themselves."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
 from omegaconf import DictConfig
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
 from vae_lightning import MNIST5kDataModule
-from vae_lightning.command import CONF
-from vae_lightning.data import ImageDataModule, LabelledImages
-from vae_lightning.mnist import FILES
+from vae_lightning.commands.command import CONF
+from vae_lightning.commands.evaluate import evaluate
+from vae_lightning.data.image_data_module import ImageDataModule
+from vae_lightning.data.images import LabelledImages
+from vae_lightning.data.published import FILES
+from vae_lightning.streams import generator
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Compose = Callable[..., DictConfig]
 
-TRAIN = [sys.executable, "-m", "vae_lightning.train"]
+TRAIN = [sys.executable, "-m", "vae_lightning.commands.train"]
 
 # What shrinks a run on the packaged digits to a second.
 SMALL = ["data=mnist_5k", "trainer=cpu", "trainer.max_epochs=2", "data.val_size=3000", "callbacks.probe.max_iter=50"]
+
+# A run on noise that takes half a second; in the test's own process alone, which knows TinyImages.
+TINY = [
+    *("data=mnist_5k", "data._target_=conftest.TinyImages", "data.val_size=20", "data.batch_size=20", "trainer=cpu"),
+    *("trainer.max_epochs=2", "callbacks.probe=null", "callbacks.figures=null", "model.widths=[8]"),
+]
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:
@@ -55,6 +68,18 @@ class FewDigits(ImageDataModule):
     def read(self) -> tuple[LabelledImages, LabelledImages]:
         # Every n-th, since the digits are sorted by label.
         train, test = (part.subset(torch.arange(0, len(part.labels), 4000 // self.count)) for part in self.digits)
+        return train, test
+
+
+class TinyImages(ImageDataModule):
+    """60 images of noise to train and validate on, and 20 to test on."""
+
+    def read(self) -> tuple[LabelledImages, LabelledImages]:
+        source = generator(0, "test")
+        train, test = (
+            LabelledImages(torch.randint(256, (count, 1, 28, 28), generator=source).byte(), torch.arange(count) % 10)
+            for count in (60, 20)
+        )
         return train, test
 
 
@@ -91,7 +116,7 @@ def command(tmp_path: Path) -> Command:
 
     def run(name: str, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", f"vae_lightning.{name}", *arguments],
+            [sys.executable, "-m", f"vae_lightning.commands.{name}", *arguments],
             cwd=tmp_path,
             capture_output=True,
             text=True,
@@ -99,6 +124,27 @@ def command(tmp_path: Path) -> Command:
         )
 
     return run
+
+
+@pytest.fixture
+def no_torch(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make every command fail that imports torch or Lightning, so that it must refuse its input before."""
+    folder = tmp_path_factory.getbasetemp() / "no_torch"
+    for package in ("torch", "lightning"):
+        (folder / package).mkdir(parents=True, exist_ok=True)
+        # No ImportError, which could be caught.
+        (folder / package / "__init__.py").write_text(f'raise SystemExit("{package} is imported too early")\n')
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]))
+
+
+@pytest.fixture
+def multirun(tmp_path: Path) -> Iterator[Compose]:
+    """``multirun(*overrides)``, the configuration of a sweep in ``tmp_path / "s"`` with Hydra's part."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        yield lambda *overrides: loader.load_configuration(
+            "train", [f"hydra.sweep.dir='{tmp_path / 's'}'", "sweep.name=s", *overrides], RunMode.MULTIRUN
+        )
 
 
 def kill_after(epochs: int, tmp_path: Path, *arguments: str, env: dict[str, str] | None = None) -> None:
@@ -111,3 +157,39 @@ def kill_after(epochs: int, tmp_path: Path, *arguments: str, env: dict[str, str]
                 process.kill()
                 break
     assert process.returncode == -signal.SIGKILL
+
+
+def metrics_of(run: Path) -> dict[str, float]:
+    """Read a complete run's metrics.json."""
+    numbers: dict[str, float] = json.loads((run / "metrics.json").read_text())
+    return numbers
+
+
+def losses(metrics: dict[str, float]) -> dict[str, float]:
+    """Leave out the seconds, which differ between runs."""
+    return {name: value for name, value in metrics.items() if not name.endswith("seconds")}
+
+
+def check_same_bits(run: Path, whole: Path) -> None:
+    """Compare a run with one that was never cut off: metrics, curves, weights, moments and TensorBoard's points."""
+    assert losses(metrics_of(run)) == losses(metrics_of(whole))
+    assert (run / "metrics.csv").read_text() == (whole / "metrics.csv").read_text()
+    for name in ("last", "best"):
+        found, expected = (
+            torch.load(folder / f"checkpoints/{name}.ckpt", weights_only=True) for folder in (run, whole)
+        )
+        for key, weight in expected["state_dict"].items():
+            assert torch.equal(found["state_dict"][key], weight), (name, key)
+        moments = [content["optimizer_states"][0]["state"] for content in (found, expected)]
+        assert all(torch.equal(moments[0][i]["exp_avg"], moments[1][i]["exp_avg"]) for i in moments[1])
+    curves = [EventAccumulator(str(folder / "tensorboard")).Reload() for folder in (run, whole)]
+    for tag in ("train/loss", "val/loss", "probe/val_acc", "test/loss"):
+        points = [[(event.step, event.value) for event in curve.Scalars(tag)] for curve in curves]
+        assert points[0] == points[1], tag
+
+
+def evaluated(run: Path, *overrides: str) -> dict[str, Any]:
+    """What vae-eval finds, by ten samples and one probe if nothing else is said."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        given = [f"run='{run}'", "trainer=cpu", "samples=10", "probe_C=null", *overrides]
+        return evaluate(compose("evaluate", given))

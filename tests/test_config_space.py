@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
 from vae_lightning import InputError
-from vae_lightning.command import CONF
-from vae_lightning.train import train
+from vae_lightning.commands.command import CONF
+from vae_lightning.runs.training import train
 
 
 def made(module: str, *classes: str, **arguments: Any) -> st.SearchStrategy[Any]:

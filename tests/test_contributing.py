@@ -1,36 +1,52 @@
 """What CONTRIBUTING shows."""
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
-import pytest
-import yaml
-from conftest import SMALL, Compose
-from omegaconf import OmegaConf
+from conftest import SMALL
 
-from vae_lightning import objectives
-from vae_lightning.train import train
+SOURCE = Path(__file__).parents[1]
+FILES = [
+    "conf/objective/capacity.yaml",
+    "tests/objectives/test_capacity.py",
+    "vae_lightning/objectives/capacity.py",
+    "vae_lightning/objectives/rules.py",
+]
 
-DOCUMENT = Path(__file__).parents[1] / "CONTRIBUTING.md"
 
+def test_an_objective_is_one_file_one_yaml_one_row_of_rules_and_one_test(tmp_path: Path) -> None:
+    document = (SOURCE / "CONTRIBUTING.md").read_text()
+    shown = dict(re.findall(r"```(?:python|yaml)\n# (\S+)\n(.*?)```", document, re.DOTALL))
+    assert sorted(shown) == FILES
+    for folder in ("vae_lightning", "conf", "tests/objectives"):
+        shutil.copytree(SOURCE / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    author = ["-c", "user.name=x", "-c", "user.email=x"]
+    for arguments in (["init", "--quiet"], ["add", "."], [*author, "commit", "--quiet", "--message", "before"]):
+        subprocess.run(["git", *arguments], cwd=tmp_path, check=True)
+    for name, content in shown.items():
+        if name.endswith("rules.py"):
+            rules = (tmp_path / name).read_text()
+            (tmp_path / name).write_text(rules.replace("= {\n", "= {\n" + content, 1))
+        else:
+            (tmp_path / name).write_text(content)
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}:{tmp_path}/vae_lightning/_plugins"}
 
-def test_an_objective_is_one_file_one_yaml_and_one_test(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, composed: Compose
-) -> None:
-    shown = dict(re.findall(r"```(?:python|yaml)\n# (\S+)\n(.*?)```", DOCUMENT.read_text(), re.DOTALL))
-    assert list(shown) == [
-        "vae_lightning/objectives/capacity.py",
-        "conf/objective/capacity.yaml",
-        "tests/test_capacity.py",
-    ]
-    module, configuration, test = shown.values()
-    (tmp_path / "capacity.py").write_text(module)
-    monkeypatch.setattr(objectives, "__path__", [*objectives.__path__, str(tmp_path)])
-    names: dict[str, object] = {}
-    exec(test, names)
-    (name,) = (name for name in names if name.startswith("test_"))
-    names[name]()  # type: ignore[operator]
-    cfg = composed(*SMALL, "model.latent_dim=3", "callbacks.figures=null")
-    cfg.objective = OmegaConf.create(yaml.safe_load(configuration))
-    metrics = train(cfg)
-    assert metrics["train/objective"] != metrics["train/loss"]
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", *arguments]
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+
+    tested = run("pytest", "-q", "-p", "no:cacheprovider", "tests/objectives/test_capacity.py")
+    assert tested.returncode == 0, tested.stdout
+    train = ["vae_lightning.commands.train", "objective=capacity", *SMALL, "debug=fast", "hydra.run.dir=../run"]
+    refused = run(*train, "objective.gamma=0")
+    assert refused.stderr == "error: objective.gamma=0: must be a finite number above 0\n"
+    trained = run(*train)
+    assert trained.returncode == 0, trained.stderr
+    assert "objective" in (tmp_path / "../run/metrics.csv").read_text().splitlines()[0]
+    subprocess.run(["git", "add", "--intent-to-add", "."], cwd=tmp_path, check=True)
+    changed = subprocess.run(["git", "diff", "--name-only"], cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert sorted(changed.stdout.split()) == FILES

@@ -22,8 +22,11 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf, open_dict
 
-from vae_lightning.checks import EVALUATION, EXPORT, check, check_config
-from vae_lightning.command import CONF, resolved
+from vae_lightning.commands.command import CONF
+from vae_lightning.commands.rules import EVALUATE, EXPORT
+from vae_lightning.config.resolving import resolved
+from vae_lightning.config.rules import check
+from vae_lightning.runs.checking import check_config
 
 SOURCE = Path(__file__).parents[1]
 PAGES = {
@@ -159,7 +162,7 @@ def test_every_link_and_picture_is_there(name: str) -> None:
 @pytest.mark.parametrize("name", PAGES)
 def test_every_fence_is_of_a_known_kind(name: str) -> None:
     for language, text in re.findall(r"^```(\w*)\n(.*?)^```", PAGES[name].read_text(), re.DOTALL | re.MULTILINE):
-        assert language in ("", "python", "pycon", "yaml", "text")
+        assert language in ("", "python", "pycon", "yaml", "text", "mermaid")
         if language == "":
             for line in text.replace("\\\n", " ").splitlines():
                 assert line.split()[0] in (*RUN, *NEITHER_RUN), line
@@ -240,7 +243,7 @@ def test_every_command_composes(name: str, folder: Path, monkeypatch: pytest.Mon
     for command in commands:
         program, *arguments = words_of(command)
         if program == "torchrun":
-            program, arguments = "vae-train", arguments[arguments.index("vae_lightning.train") + 1 :]
+            program, arguments = "vae-train", arguments[arguments.index("vae_lightning.commands.train") + 1 :]
         if program == "python":
             check_options(arguments, monkeypatch)
         elif program == "vae-report":
@@ -273,7 +276,7 @@ def check_composes(program: str, arguments: list[str]) -> None:
         if program == "vae-train":
             check_config(config)
         else:
-            check(config, EVALUATION if program == "vae-eval" else EXPORT)
+            check(config, EVALUATE if program == "vae-eval" else EXPORT)
 
 
 class OptionsParsed(Exception):  # noqa: N818  # no error
@@ -372,19 +375,19 @@ def run_command(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     while any(Path("outputs").glob(f"*/{datetime.now():%Y-%m-%d_%H-%M-%S}")):
         time.sleep(0.1)
     if program == "torchrun":
-        place = arguments.index("vae_lightning.train") + 1
+        place = arguments.index("vae_lightning.commands.train") + 1
         small = shrunken("vae-train", arguments[place:])
         done = subprocess.run([sys.executable, "-m", "torch.distributed.run", *arguments[:place], *small], timeout=120)
         assert done.returncode == 0, command
     elif any(engine in arguments for engine in ENGINES):
         small = shrunken(program, arguments)
-        done = subprocess.run([sys.executable, "-m", "vae_lightning.train", *small], timeout=300)
+        done = subprocess.run([sys.executable, "-m", "vae_lightning.commands.train", *small], timeout=300)
         assert done.returncode == 0, command
     else:
         with monkeypatch.context() as patched:
             patched.setattr(sys, "argv", [program, *shrunken(program, arguments)])
             patched.setenv("HYDRA_FULL_ERROR", "1")
-            importlib.import_module(f"vae_lightning.{MODULES[program]}").main()
+            importlib.import_module(f"vae_lightning.commands.{MODULES[program]}").main()
 
 
 def test_a_network_of_ones_own_is_what_is_trained(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

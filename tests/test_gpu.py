@@ -11,7 +11,7 @@ from conftest import SMALL, TRAIN
 from lightning.pytorch import Trainer
 
 from vae_lightning import VAE, MNIST5kDataModule
-from vae_lightning.log_likelihood import log_likelihood
+from vae_lightning.evaluation.log_likelihood import log_likelihood
 
 pytestmark = [
     pytest.mark.gpu,

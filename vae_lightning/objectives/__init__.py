@@ -1,10 +1,6 @@
-"""What training makes small, one objective a file."""
+"""Objectives: the training losses (loss functions), one per file."""
 
-from vae_lightning.objectives.beta_elbo import BetaELBO
-from vae_lightning.objectives.draws import ELBO, Draws, gaussian_kl
-from vae_lightning.objectives.free_bits import FreeBits
-from vae_lightning.objectives.iwae import IWAE
-from vae_lightning.objectives.negative_elbo import NegativeELBO
-from vae_lightning.objectives.objective import Objective, Terms
+import lazy_loader
 
-__all__ = ["ELBO", "IWAE", "BetaELBO", "Draws", "FreeBits", "NegativeELBO", "Objective", "Terms", "gaussian_kl"]
+# Names are imported on first use, so that the commands answer --help and refuse bad input before torch is loaded.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,11 +1,10 @@
-"""The importance-weighted bound."""
+"""The importance-weighted bound (IWAE)."""
 
 import math
 
 from torch import Tensor
 
-from vae_lightning.checks import IWAE as RULES
-from vae_lightning.checks import check
+from vae_lightning.config.arguments import checked
 from vae_lightning.objectives.draws import Draws
 from vae_lightning.objectives.objective import Objective, Terms
 
@@ -13,20 +12,21 @@ __all__ = ["IWAE"]
 
 
 class IWAE(Objective):
-    r"""The negative importance-weighted bound of log p(x), tighter than the ELBO.
+    r"""The negative importance-weighted bound on log p(x), tighter than the ELBO.
 
     .. math:: -\log \frac{1}{K} \sum_{k=1}^{K} w_k, \qquad w_k = \frac{p(x|z_k) \, p(z_k)}{q(z_k|x)}
 
-    The more samples, the more the usual gradient for the encoder is drowned in noise. The doubly reparameterised one
-    has the same expectation: each latent's path counts by the square of its normalised weight, and log q(z|x) depends
-    on the encoder through z alone.
+    As the number of samples grows, the usual gradient of the encoder drowns in noise. The doubly reparameterised
+    gradient has the same expectation: the path through each latent is weighted by the square of its normalised weight,
+    and log q(z|x) depends on the encoder through z alone.
 
     Arguments:
-        samples: K.
-        doubly_reparameterized: which of the two gradients the encoder gets; the decoder's is the same.
+        samples: K, the number of latents per image.
+        doubly_reparameterized: whether the encoder gets the doubly reparameterised gradient or the usual one; the
+            gradient of the decoder is the same.
 
     Raises:
-        InputError: if an argument is not what :mod:`vae_lightning.checks` allows.
+        InputError: if an argument breaks its rule (:mod:`vae_lightning.objectives.rules`).
 
     References:
         Importance Weighted Autoencoders, Burda, Grosse and Salakhutdinov, 2016, equation 8
@@ -34,8 +34,8 @@ class IWAE(Objective):
         Tucker et al., 2019, equation 8 (https://arxiv.org/abs/1810.04152).
     """
 
+    @checked
     def __init__(self, samples: int = 5, doubly_reparameterized: bool = True) -> None:
-        check({"samples": samples, "doubly_reparameterized": doubly_reparameterized}, RULES)
         self.samples, self.reparameterized = samples, doubly_reparameterized
 
     def __call__(self, draws: Draws, step: int) -> Terms:
@@ -43,7 +43,7 @@ class IWAE(Objective):
             log_weights = draws._replace(mu=draws.mu.detach(), logvar=draws.logvar.detach()).log_weights()
             if draws.z.requires_grad:
                 normalised = log_weights.detach().softmax(0).unsqueeze(-1)
-                # What comes back to z has each weight once already.
+                # The gradient with respect to z already contains each weight once.
                 draws.z.register_hook(lambda gradient: gradient * normalised)
         else:
             log_weights = draws.log_weights()

@@ -1,4 +1,4 @@
-"""What an objective is."""
+"""The base class of objectives (loss functions)."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar, NamedTuple
@@ -11,9 +11,9 @@ __all__ = ["Objective", "Terms"]
 
 
 class Terms(NamedTuple):
-    """An objective for each image, in nats, ``(..., B)``: the sum of what depends on the latents and what does not.
+    """The terms of an objective for each image, in nats, ``(..., B)``: one depends on the latents, the other does not.
 
-    They are apart since only the first is in need of a gradient estimator.
+    The objective is their sum. They are kept separate because only the first needs a gradient estimator.
     """
 
     sampled: Tensor
@@ -21,26 +21,26 @@ class Terms(NamedTuple):
 
 
 class Objective(ABC):
-    """What training makes small: a function of each image's :class:`Draws`, averaged over the batch.
+    """The training loss: a function of each image's :class:`Draws`, averaged over the batch.
 
-    A subclass takes plain values and says in :meth:`__call__` what it makes of the draws. It keeps no state: what
-    changes in the course of training is a function of the optimiser step.
+    A subclass takes plain values and computes its terms in :meth:`__call__`. It keeps no state: anything that changes
+    during training is a function of the optimiser step.
     """
 
-    # How many latents are drawn for an image.
+    # Number of latents drawn per image.
     samples: int = 1
 
-    # Numbers among the arguments in which the models of a stack may differ; there they are tensors ``(K, 1)``.
+    # Numeric arguments in which the models of a stack may differ; in a stack they are tensors ``(K, 1)``.
     FREE: ClassVar[tuple[str, ...]] = ()
 
-    # Whether its gradient goes through the latents in a way of its own.
+    # Whether the objective defines its own gradient through the latents.
     reparameterized: bool = False
 
     @abstractmethod
     def __call__(self, draws: Draws, step: int) -> Terms:
-        """The objective of each image.
+        """Compute the objective of each image.
 
         Arguments:
-            draws: of a batch, or of a process's part of it.
-            step: how many optimiser steps came before.
+            draws: the draws of a batch, or of one process's part of it.
+            step: number of optimiser steps before this one.
         """

@@ -1,4 +1,4 @@
-"""Hydra's Ray launcher, with jobs that run where the command does and fall alone."""
+"""Hydra's Ray launcher, with jobs that start in the command's folder and fail independently."""
 
 import os
 from collections.abc import Sequence
@@ -20,17 +20,17 @@ with suppress(ImportError):  # without the extra there is no such launcher
     ConfigStore.instance().repo["hydra"]["launcher"].pop("ray.yaml", None)
 
     class RayLauncher(ray_launcher.RayLauncher):
-        """Jobs as Ray tasks, queued for the CPUs and GPUs that each asks for.
+        """Runs jobs as Ray tasks, queued for the CPUs and GPUs that each requests.
 
-        Two things are not as in Hydra's: a job starts in the folder of the command, so that relative paths mean the
-        same on every node, and when a worker dies the other jobs run on.
+        It differs from Hydra's launcher in two ways: a job starts in the command's folder, so that relative paths mean
+        the same on every node, and when a worker dies, the other jobs continue.
         """
 
         def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
             import ray
             from hydra_plugins.hydra_ray_launcher._launcher_util import start_ray
 
-            from vae_lightning.sweep import lost_job
+            from vae_lightning.sweeps.jobs import lost_job
 
             assert self.config is not None
             assert self.hydra_context is not None

@@ -1,4 +1,4 @@
-"""Hydra's submitit launchers, with jobs that keep to their cores and fall alone."""
+"""Hydra's submitit launchers, with jobs that use only their own cores and fail independently."""
 
 import os
 import time
@@ -24,10 +24,10 @@ with suppress(ImportError):  # without the extra there are no such launchers
         ConfigStore.instance().repo["hydra"]["launcher"].pop(f"{preset}.yaml", None)
 
     class _Launcher(submitit_launcher.BaseSubmititLauncher):  # type: ignore[misc]  # untyped
-        """As Hydra's, but a job keeps to the cores that it asks for, and when a worker dies the other jobs run on."""
+        """Hydra's launcher, but a job uses only the cores that it requests, and a dead worker ends only its own job."""
 
         def __call__(self, *arguments: Any, **named: Any) -> JobReturn:
-            # In the worker, before anything that computes is imported.
+            # This runs in the worker, before any numerical library is imported.
             os.environ.setdefault("OMP_NUM_THREADS", str(self.params["cpus_per_task"]))
             job: JobReturn = super().__call__(*arguments, **named)
             return job
@@ -36,7 +36,7 @@ with suppress(ImportError):  # without the extra there are no such launchers
             import submitit
             from submitit.core.utils import FailedJobError, UncompletedJobError
 
-            from vae_lightning.sweep import lost_job
+            from vae_lightning.sweeps.jobs import lost_job
 
             assert self.config is not None
             assert self.hydra_context is not None
@@ -65,11 +65,11 @@ with suppress(ImportError):  # without the extra there are no such launchers
             return returned
 
     class LocalLauncher(_Launcher):
-        """Jobs as processes of this machine."""
+        """Runs jobs as processes on this machine."""
 
         _EXECUTOR = "local"
 
     class SlurmLauncher(_Launcher):
-        """Jobs in SLURM's queue."""
+        """Submits jobs to SLURM's queue."""
 
         _EXECUTOR = "slurm"

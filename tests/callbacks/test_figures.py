@@ -1,0 +1,390 @@
+"""Pictures: what they show, their files, and which of them TensorBoard is shown when."""
+
+import shutil
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import SMALL, Compose, evaluated
+from hydra import compose, initialize_config_dir
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import Tensor
+from torch.distributions import Normal
+
+from vae_lightning import VAE, InputError
+from vae_lightning.callbacks import figures
+from vae_lightning.callbacks.figures import Figures
+from vae_lightning.commands.command import CONF
+from vae_lightning.evaluation.curves import draw_curves
+from vae_lightning.evaluation.kl_by_dimension import draw_kl
+from vae_lightning.evaluation.latent_space import draw_latent_space
+from vae_lightning.evaluation.pictures import Picture, draw_picture, pictures
+from vae_lightning.posteriors.statistics import kl_per_dimension
+from vae_lightning.runs.checkpoints import SafeCheckpointIO
+from vae_lightning.runs.training import train
+from vae_lightning.streams import generator
+from vae_lightning.whole_files import write_figure
+
+# What is shown.
+
+
+class Watched(VAE):
+    """Remembers what it decoded."""
+
+    def decode(self, z: Tensor) -> Tensor:
+        self.decoded = [*getattr(self, "decoded", []), z.clone()]
+        return super().decode(z)
+
+
+def drawn(vae: Watched, images: Tensor, **options: Any) -> dict[str, tuple[Picture, Tensor]]:
+    """By their names the pictures and the latents that they were decoded from."""
+    vae.decoded = []
+    found = pictures(vae, images, **options)
+    # In the order in which they were made: the noise and the plane need no encoder.
+    return {picture.name: (picture, z) for picture, z in zip(found, vae.decoded, strict=True)}
+
+
+def test_reconstructions_stand_under_their_images(images: Tensor) -> None:
+    vae = Watched(seed=1).train()
+    vae.encoder.eval()
+    picture, _ = drawn(vae, images[:7], what="odd images")["reconstructions"]
+    assert picture.title == "odd images over their reconstructions"
+    assert picture.columns == 7
+    assert torch.equal(picture.images[:7], images[:7])
+    assert torch.equal(picture.images[7:], vae.reconstruct(images[:7]).detach())
+    assert (vae.training, vae.encoder.training) == (True, False)
+    assert all(weight.grad is None for weight in vae.parameters())
+
+
+def test_samples_are_of_the_same_noise_whatever_the_weights_and_the_global_generator(images: Tensor) -> None:
+    vae = Watched(latent_dim=3, seed=1)
+    first, noise = drawn(vae, images[:2], samples=5)["samples"]
+    assert noise.shape == (5, 3)
+    torch.manual_seed(3)
+    again, _ = drawn(vae, images[:3], samples=5)["samples"]
+    assert torch.equal(again.images, first.images)
+    with torch.no_grad():
+        for weight in vae.parameters():
+            weight.mul_(2)
+    trained, same = drawn(vae, images[:2], samples=5)["samples"]
+    assert torch.equal(same, noise)
+    assert not torch.equal(trained.images, first.images)
+    assert torch.equal(trained.images, vae.sample(5, noise).detach())
+    assert not torch.equal(drawn(Watched(latent_dim=3, seed=2), images[:2], samples=5)["samples"][1], noise)
+
+
+@pytest.mark.parametrize("latent_dim", [1, 4, 30])
+def test_each_row_of_the_traversals_moves_one_dimension_those_of_the_largest_kl_first(
+    latent_dim: int, images: Tensor
+) -> None:
+    vae = Watched(latent_dim=latent_dim, seed=1)
+    with torch.no_grad():
+        mu, logvar = vae.encode(images[:6])
+    kl = torch.rand(latent_dim, generator=generator(0, "test"))
+    for given, expected in ((kl, kl), (None, kl_per_dimension(mu, logvar))):
+        picture, z = drawn(vae, images[:6], kl=given)["traversals"]
+        order = expected.argsort(descending=True)[:10].tolist()
+        rows = z.unflatten(0, (len(order), picture.columns))
+        for row, dimension in zip(rows, order, strict=True):
+            assert row[:, dimension].tolist() == pytest.approx(np.linspace(-3, 3, 11).tolist(), abs=1e-6)
+            others = [place for place in range(latent_dim) if place != dimension]
+            torch.testing.assert_close(row[:, others], mu[0, others].expand(11, -1))
+        assert picture.title.endswith(f"from the top: {', '.join(map(str, order))}")
+
+
+def test_the_manifold_is_of_the_priors_quantiles_one_dimension_to_the_right_the_other_upwards(images: Tensor) -> None:
+    picture, z = drawn(Watched(latent_dim=2), images[:2])["manifold"]
+    grid = Normal(0, 1).cdf(z).unflatten(0, (-1, picture.columns))  # rows from the top, columns, dimensions
+    assert grid.shape == (20, 20, 2)
+    quantiles = torch.linspace(0.02, 0.98, 20)
+    torch.testing.assert_close(grid[..., 0], quantiles.expand(20, 20), atol=1e-5, rtol=0)
+    torch.testing.assert_close(grid[..., 1], quantiles.flip(0)[:, None].expand(20, 20), atol=1e-5, rtol=0)
+    for other in (1, 3):
+        assert "manifold" not in drawn(Watched(latent_dim=other), images[:2])
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_a_grid_shows_every_pixel(channels: int) -> None:
+    images = torch.rand(3, channels, 4, 5, generator=generator(0, "test"))
+    grid = Picture("", "", images, columns=2).grid()
+    side_by_side = 2 if channels == 2 else 1
+    assert grid.shape == (3, 2 * 5 + 1, 2 * (5 * side_by_side + 1) + 1)
+    first = grid[:, 1:5, 1 : 1 + 5 * side_by_side]
+    expected = images[0] if channels == 3 else torch.cat([*images[0]], -1).expand(3, -1, -1)
+    assert torch.equal(first, expected)
+    assert torch.equal(grid[:, 6, 1], images[2, :, 0, 0].expand(3) if channels != 2 else images[2, 0, 0, 0].expand(3))
+    assert (grid[:, 0] == 0.5).all()
+
+
+# Figures.
+
+
+def size(figure: Figure, tmp_path: Path) -> tuple[int, int]:
+    """Width and height in pixels, of what can be read."""
+    write_figure(tmp_path / "new" / "figure.png", figure)
+    height, width, _ = imread(tmp_path / "new" / "figure.png").shape
+    return width, height
+
+
+@pytest.mark.parametrize(
+    ("shape", "columns"), [((400, 1, 28, 28), 20), ((2, 3, 4, 5), 16), ((1, 1, 28, 28), 1), ((100, 3, 256, 256), 10)]
+)
+def test_a_picture_is_of_a_sensible_size_and_has_its_title(
+    shape: tuple[int, ...], columns: int, tmp_path: Path
+) -> None:
+    figure = draw_picture(Picture("grid", "images of no colour", torch.zeros(shape), columns))
+    width, height = size(figure, tmp_path)
+    assert 150 < width < 2200
+    assert 80 < height < 2200
+    (axes,) = figure.axes
+    assert axes.get_title() == "images of no colour"
+    (left, _), (right, _) = axes.title.get_window_extent().get_points()
+    assert 0 <= left < right <= width
+
+
+@pytest.mark.parametrize("kl", [[0.5, 0.0, 2.0], [0.0] * 20, [1e-9] * 3, [0.1] * 40])
+def test_the_kls_bars_are_in_falling_order_and_their_sum_is_told(kl: list[float]) -> None:
+    figure = draw_kl(torch.tensor(kl), "odd images")
+    (axes,) = figure.axes
+    assert [bar.get_height() for bar in axes.patches] == pytest.approx(sorted(kl, reverse=True))  # type: ignore[attr-defined]
+    assert axes.get_title() == f"KL by dimension, mean over odd images; in all {sum(kl):.2f} nats"
+    assert axes.get_ylim()[0] == 0
+    if len(kl) <= 32:
+        order = [int(label.get_text()) for label in axes.get_xticklabels()]
+        assert [kl[dimension] for dimension in order] == sorted(kl, reverse=True)
+
+
+def points(figure: Figure) -> tuple[Any, list[str]]:
+    """All points and, for each of them, the label of its colour in the legend."""
+    (axes,) = figure.axes
+    found = [(np.asarray(scatter.get_offsets()), str(scatter.get_label())) for scatter in axes.collections]
+    return np.concatenate([own for own, _ in found]), [label for own, label in found for _ in own]
+
+
+@pytest.mark.parametrize("classes", [1, 10, 15, 47])
+def test_each_label_has_a_colour_and_stands_in_the_legend(classes: int) -> None:
+    mu, labels = torch.rand(200, 2, generator=generator(0, "test")), torch.arange(200) % classes + 7
+    figure = draw_latent_space(mu, labels, "odd images")
+    where, names = points(figure)
+    order = labels.argsort(stable=True)
+    assert np.allclose(where, mu[order].numpy())
+    assert names == [str(label) for label in labels[order].tolist()]
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [str(label + 7) for label in range(classes)]
+    colours = {str(scatter.get_facecolor()) for scatter in figure.axes[0].collections}
+    assert len(colours) == classes
+    assert figure.axes[0].get_title() == "mu of 200 odd images"
+    figure.draw_without_rendering()
+    within = figure.bbox
+    assert within.y0 <= legend.get_window_extent().y0
+    assert legend.get_window_extent().y1 <= within.y1
+    assert figure.axes[0].get_window_extent().x1 < legend.get_window_extent().x0
+
+
+def test_more_dimensions_are_seen_along_their_principal_components() -> None:
+    draws = torch.randn(300, 5, generator=generator(0, "test"), dtype=torch.float64)
+    rotation, _ = torch.linalg.qr(torch.randn(5, 5, generator=generator(1, "test"), dtype=torch.float64))
+    mu = draws * torch.tensor([0.1, 3.0, 0.1, 1.0, 0.1]) @ rotation + 7
+    figure = draw_latent_space(mu, torch.zeros(300, dtype=torch.int64))
+    variances = torch.linalg.svdvals(mu - mu.mean(0)).square() / 300
+    where, _ = points(figure)
+    assert np.allclose(where.var(0), variances[:2])
+    assert np.allclose(where.mean(0), 0)
+    shares = variances / variances.sum()
+    assert figure.axes[0].get_xlabel() == f"principal component 1, {shares[0]:.0%} of the variance"
+    assert figure.axes[0].get_ylabel() == f"principal component 2, {shares[1]:.0%} of the variance"
+    collapsed = draw_latent_space(torch.ones(10, 5), torch.arange(10))
+    assert np.allclose(points(collapsed)[0], 0)
+
+
+def test_one_dimension_is_seen_by_label() -> None:
+    mu, labels = torch.tensor([[0.5], [1.5], [2.5]]), torch.tensor([3, 1, 2])
+    where, _ = points(draw_latent_space(mu, labels))
+    assert where.tolist() == [[1.5, 1], [2.5, 2], [0.5, 3]]
+
+
+@pytest.mark.parametrize("scale", [1e-5, 1.0, 1e6])
+def test_no_number_and_no_word_of_a_figure_is_cut_off(scale: float) -> None:
+    history = [{"train/loss": scale / epoch, "train/recon": scale, "train/kl": -scale} for epoch in (1, 2, 3)]
+    mu = scale * torch.randn(50, 4, generator=generator(0, "test"))
+    for figure in (draw_curves(history), draw_kl(scale * torch.rand(40)), draw_latent_space(mu, torch.arange(50) % 10)):
+        figure.draw_without_rendering()
+        for axes in figure.axes:
+            box = axes.get_tightbbox()
+            assert box is not None
+            assert box.x0 >= 0
+            assert box.y0 >= 0
+            assert box.x1 <= figure.bbox.x1
+            assert box.y1 <= figure.bbox.y1
+        boxes = [axes.get_tightbbox() for axes in figure.axes]
+        assert all(left.x1 <= right.x0 for left, right in pairwise(boxes))  # type: ignore[union-attr]
+
+
+def test_curves_have_a_point_an_epoch_of_each_stage() -> None:
+    history = [
+        {"epoch": 0, "train/loss": 3.0, "train/kl": 1.0},
+        {"epoch": 1, "train/loss": 2.0, "train/kl": 2.0, "val/loss": 4.0},
+        {"epoch": 2, "test/loss": 9.0},
+    ]
+    loss, recon, kl = draw_curves(history).axes
+    lines = {line.get_label(): np.asarray(line.get_xydata()).tolist() for line in loss.lines}
+    assert lines == {"train": [[1, 3], [2, 2]], "val": [[2, 4]]}
+    assert [axes.get_title() for axes in (loss, recon, kl)] == ["loss = -ELBO", "reconstruction", "KL"]
+    assert (len(recon.lines), len(kl.lines)) == (0, 1)
+
+
+# While training.
+
+
+@pytest.mark.parametrize("max_epochs", [1, 9, 10, 11, 19, 20, 21, 100, 101, -1])
+def test_tensorboard_can_keep_every_picture(max_epochs: int, images: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[int] = []
+    monkeypatch.setattr(figures, "show_image", lambda loggers, tag, image, step: shown.append(step))
+    callback, vae = Figures("unused", samples=1), VAE(latent_dim=1, widths=[1])
+    callback._watched = images[:2], "val"
+    for epoch in range(max(max_epochs, 5)):
+        trainer = SimpleNamespace(max_epochs=max_epochs, current_epoch=epoch, loggers=[], global_step=epoch + 1)
+        callback.on_train_epoch_end(trainer, vae)  # type: ignore[arg-type]
+    assert shown == sorted(shown)
+    times = len(set(shown))
+    assert len(shown) == 3 * times  # reconstructions, samples, traversals
+    assert (times == 5) if max_epochs == -1 else (min(max_epochs, 5) <= times <= 10)
+
+
+OPTIONS = [
+    *[*SMALL, "trainer.max_epochs=3", "model.latent_dim=2", "callbacks.probe=null"],
+    *["callbacks.figures.embedded=50", "callbacks.figures.samples=5", "callbacks.figures.reconstructions=4"],
+]
+KINDS = {"reconstructions", "samples", "traversals", "manifold"}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("finished") / "run"
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        train(compose("train", [f"run_dir='{run}'", "sweep.name=test", *OPTIONS]))
+    return run
+
+
+def events(run: Path) -> dict[str, list[tuple[int, object]]]:
+    """By tag the steps and contents of pictures and histograms."""
+    told = EventAccumulator(str(run / "tensorboard"), {"images": 0, "histograms": 0}).Reload()
+    images = {
+        tag: [(event.step, event.encoded_image_string) for event in told.Images(tag)] for tag in told.images.Keys()
+    }
+    histograms = {
+        tag: [(event.step, event.histogram_value) for event in told.Histograms(tag)] for tag in told.histograms.Keys()
+    }
+    return images | histograms
+
+
+def test_a_runs_pictures_are_files_and_in_tensorboard(finished: Path) -> None:
+    files = {path.name: imread(path) for path in (finished / "figures").iterdir()}
+    assert set(files) == {f"{name}.png" for name in KINDS | {"curves", "latent_space", "kl_by_dimension"}}
+    for name, pixels in files.items():
+        assert 80 < pixels.shape[0] < 2500, name
+        assert 200 < pixels.shape[1] < 2500, name
+        assert pixels.std() > 0.01, name
+    found = events(finished)
+    assert set(found) == {f"pictures/{name}" for name in KINDS} | {"val/kl_by_dimension"}
+    for tag, told in found.items():
+        assert [step for step, _ in told] == [16, 32, 48], tag
+        assert len({str(content) for _, content in told}) == 3, tag  # they change with the weights
+
+
+def test_the_histogram_is_of_the_kl_by_dimension(finished: Path) -> None:
+    step, histogram = events(finished)["val/kl_by_dimension"][-1]
+    found = evaluated(shutil.copytree(finished, finished.parent / "copy"), "split=val", "samples=0")
+    kl = found["val/kl_per_dimension"]
+    assert (step, len(kl)) == (48, 2)
+    assert histogram.sum == pytest.approx(sum(kl))  # type: ignore[attr-defined]
+    assert (histogram.min, histogram.max) == pytest.approx((min(kl), max(kl)))  # type: ignore[attr-defined]
+
+
+def test_without_validation_training_images_are_watched(composed: Compose, tmp_path: Path) -> None:
+    train(composed(*OPTIONS, "data.val_size=0", "trainer.max_epochs=1", "data.batch_size=1000"))
+    found = events(tmp_path / "run")
+    assert set(found) == {f"pictures/{name}" for name in KINDS} | {"train/kl_by_dimension"}
+    assert all([step for step, _ in told] == [4] for told in found.values())
+
+
+def test_a_resumed_run_shows_the_pictures_that_it_missed_and_none_twice(
+    finished: Path, composed: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = SafeCheckpointIO.save_checkpoint
+
+    def crash(self: SafeCheckpointIO, checkpoint: dict[str, Any], *arguments: Any, **named: Any) -> None:
+        if checkpoint["epoch"] == 2:  # whose pictures have been shown, and are to be shown again
+            raise RuntimeError("a crash")
+        save(self, checkpoint, *arguments, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SafeCheckpointIO, "save_checkpoint", crash)
+        with pytest.raises(RuntimeError, match="a crash"):
+            train(composed(*OPTIONS))
+    assert not (tmp_path / "run/figures").exists()
+    train(composed(*OPTIONS))
+    found, expected = events(tmp_path / "run"), events(finished)
+    assert found.keys() == expected.keys()
+    for tag, told in expected.items():
+        assert str(found[tag]) == str(told), tag
+    for file in (finished / "figures").iterdir():
+        assert (tmp_path / "run/figures" / file.name).read_bytes() == file.read_bytes(), file.name
+
+
+# Made anew.
+
+
+def test_vae_eval_makes_the_same_pictures_anew_and_those_of_other_images(finished: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(finished, tmp_path / "run")
+    shutil.rmtree(run / "figures")
+    evaluated(run, "samples=0")
+    expected = {path.name: path.read_bytes() for path in (finished / "figures").iterdir()}
+    assert {path.name: path.read_bytes() for path in (run / "figures").iterdir()} == expected
+    evaluated(run, "samples=0", "split=val")
+    changed = {path.name for path in (run / "figures").iterdir() if path.read_bytes() != expected[path.name]}
+    assert changed == expected.keys() - {"samples.png", "manifold.png", "curves.png"}
+
+
+def test_a_crash_leaves_the_old_picture(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images: Tensor
+) -> None:
+    folder = shutil.copytree(finished / "figures", tmp_path / "figures")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def half(self: Figure, target: Any, **_: Any) -> None:
+        with open(target, "wb") if isinstance(target, str | Path) else target as file:
+            file.write(b"half")
+            raise OSError("No space left on device")
+
+    monkeypatch.setattr(Figure, "savefig", half)
+    with pytest.raises(OSError, match="No space left"):
+        Figures(str(folder)).write(VAE(latent_dim=2), [(images, torch.arange(100) % 10)], "images")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_few_images_of_many_colours_are_enough(tmp_path: Path) -> None:
+    vae = VAE(latent_dim=1, image_shape=[3, 6, 9], widths=[4])
+    batch = torch.rand(3, 3, 6, 9), torch.tensor([20, 7, 7])
+    shown, mu, labels = Figures(str(tmp_path)).write(vae, [batch], "images")
+    assert (len(shown), mu.shape, labels.tolist()) == (3, (3, 1), [20, 7, 7])
+    assert {path.stem for path in tmp_path.iterdir()} == (KINDS | {"latent_space", "kl_by_dimension"}) - {"manifold"}
+
+
+def test_the_images_shown_are_spread_over_all(tmp_path: Path, images: Tensor) -> None:
+    callback = Figures(str(tmp_path), embedded=10, reconstructions=5)
+    batches: list[tuple[Tensor, Tensor]] = [(part, torch.arange(10)) for part in images.split(10)]
+    shown, _, _ = callback.write(VAE(latent_dim=1), batches, "images")
+    assert torch.equal(shown, images[::10])
+
+
+def test_a_datamodule_is_asked_for(composed: Callable[..., Any]) -> None:
+    with pytest.raises(InputError, match="Figures needs a datamodule"):
+        Figures("unused").setup(SimpleNamespace(datamodule=None), VAE(), "fit")  # type: ignore[arg-type]

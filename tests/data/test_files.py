@@ -1,0 +1,232 @@
+"""One's own images."""
+
+import gzip
+import os
+import pickle
+import struct
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from conftest import TRAIN, Compose
+from hydra import compose, initialize_config_dir
+from numpy.typing import NDArray
+
+from vae_lightning import FilesDataModule, InputError
+from vae_lightning.commands.command import CONF
+from vae_lightning.commands.evaluate import evaluate
+from vae_lightning.data.published import FILES
+from vae_lightning.runs.training import train
+
+Arrays = dict[str, NDArray[Any]]
+
+NAMES = list(FILES)
+LABELS = np.array([-5, 7, 1000])
+
+
+def grey(count: int) -> Arrays:
+    """Images of 5x4, no two alike, and labels of bytes."""
+    images = np.arange(count * 20, dtype=np.int64).reshape(count, 5, 4)
+    return {"images": (images * 7 % 256).astype(np.uint8), "labels": (np.arange(count) % 3).astype(np.uint8)}
+
+
+def colours(count: int) -> Arrays:
+    """Red, green and blue images, ``(count, 16, 16, 3)``, brighter to the right, with labels of all kinds."""
+    kind = np.arange(count) % 3
+    images = np.zeros((count, 16, 16, 3), np.uint8)
+    images[np.arange(count), :, :, kind] = np.arange(16) * 10 + 60
+    return {"images": images, "labels": LABELS[kind]}
+
+
+def with_test(make: Callable[[int], Arrays]) -> Arrays:
+    return {
+        f"{part}_{name}": array for part, count in (("train", 30), ("test", 9)) for name, array in make(count).items()
+    }
+
+
+def write(folder: Path, form: str, arrays: Arrays) -> Path:
+    """The arrays in one of the forms that are understood."""
+    if form == "npz":
+        np.savez(folder / "own.npz", allow_pickle=True, **arrays)
+        return folder / "own.npz"
+    for (name, array), idx in zip(arrays.items(), FILES, strict=False):
+        if form == "npy":
+            np.save(folder / f"{name}.npy", array)
+        else:
+            content = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
+            (folder / f"{idx}.gz" if form == "idx.gz" else folder / idx).write_bytes(
+                gzip.compress(content) if form == "idx.gz" else content
+            )
+    return folder
+
+
+@pytest.mark.parametrize("form", ["npz", "npy", "idx", "idx.gz"])
+def test_a_training_and_a_test_set_are_read_as_they_are(form: str, tmp_path: Path) -> None:
+    arrays = with_test(grey)
+    data = FilesDataModule(str(write(tmp_path, form, arrays)), val_size=0)
+    assert data.image_shape == (1, 5, 4)
+    data.setup()
+    assert data.train is not None
+    for part, found in (("train", data.train.data), ("test", data.test.data)):
+        assert torch.equal(found.images[:, 0], torch.from_numpy(arrays[f"{part}_images"]))
+        assert found.labels.tolist() == arrays[f"{part}_labels"].tolist()
+        assert found.labels.dtype == torch.int64
+
+
+@pytest.mark.parametrize("form", ["npz", "npy"])
+def test_of_a_pair_of_arrays_a_test_set_is_set_apart(form: str, tmp_path: Path) -> None:
+    arrays = colours(60)
+    arrays["images"][:, 0, 0, 0] = np.arange(60)  # so that what went where can be read off
+    arrays["labels"] = arrays["labels"][:, None]
+    data = FilesDataModule(str(write(tmp_path, form, arrays)), test_size=12, val_size=9, seed=1)
+    assert data.image_shape == (3, 16, 16)
+    data.setup()
+    assert data.train is not None
+    parts = [part.data for part in (data.train, data.val, data.test)]
+    numbers = [part.images[:, 0, 0, 0].tolist() for part in parts]
+    assert [len(part) for part in numbers] == [39, 9, 12]
+    assert sorted(number for part in numbers for number in part) == list(range(60))
+    for part, own in zip(parts, numbers, strict=True):
+        assert torch.equal(part.images, torch.from_numpy(arrays["images"][own]).permute(0, 3, 1, 2))
+        assert part.labels.tolist() == arrays["labels"][own, 0].tolist()
+    assert data.test.data.labels.unique(return_counts=True)[1].tolist() == [4, 4, 4]
+    again = FilesDataModule(str(data.path), test_size=12, val_size=9, seed=2, split_seed=3)
+    again.setup()
+    assert torch.equal(again.test.data.images, data.test.data.images)
+
+
+def test_the_shape_is_known_without_reading_the_images(tmp_path: Path) -> None:
+    write(tmp_path, "npy", with_test(grey))
+    path = tmp_path / "train_images.npy"
+    path.write_bytes(path.read_bytes()[:128])
+    assert FilesDataModule(str(tmp_path)).image_shape == (1, 5, 4)
+
+
+class Hostile:
+    """What runs a command when it is unpickled."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, ("touch was_run",)
+
+
+def change(name: str, how: Callable[[bytes], bytes]) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).write_bytes(how((folder / name).read_bytes()))
+
+
+def save(name: str, array: Any) -> Callable[[Path], object]:
+    return lambda folder: np.save(folder / f"{name}.npy", array, allow_pickle=True)
+
+
+@pytest.mark.parametrize(
+    ("form", "damage", "said"),
+    [
+        (
+            "npy",
+            save("train_images", np.array([Hostile()])),
+            "train_images.npy: holds object of shape (1,); images must be",
+        ),
+        (
+            "npy",
+            save("test_labels", np.array([Hostile()] * 9)),
+            "test_labels.npy: holds object of shape (9,); labels must be",
+        ),
+        ("npy", change("train_images.npy", lambda old: pickle.dumps(Hostile())), "train_images.npy: "),
+        ("npy", change("train_labels.npy", lambda old: b""), "train_labels.npy: "),
+        ("npy", change("train_images.npy", lambda old: old[:-50]), "train_images.npy: "),
+        ("npy", save("train_images", np.zeros((30, 5, 4))), "train_images.npy: holds float64 of shape (30, 5, 4)"),
+        ("npy", save("train_images", np.zeros((30, 3, 5, 4), np.uint8)), "(N, H, W, C) with C = 1 or 3"),
+        ("npy", save("train_images", np.zeros((0, 5, 4), np.uint8)), "holds uint8 of shape (0, 5, 4)"),
+        ("npy", save("train_labels", np.zeros(30)), "train_labels.npy: holds float64 of shape (30,); labels must be"),
+        ("npy", save("train_labels", np.zeros((30, 2), int)), "train_labels.npy: holds int64 of shape (30, 2)"),
+        ("npy", save("test_labels", np.zeros(8, int)), "test_labels.npy: holds 8 labels, but "),
+        ("npy", save("test_images", np.zeros((9, 4, 5), np.uint8)), "images of shape (1, 4, 5), but its image_shape"),
+        ("npy", lambda folder: (folder / "test_labels.npy").unlink(), "test_labels missing there; must be a folder"),
+        ("npz", change("own.npz", lambda old: old[:-100]), "own.npz: train_images, train_labels, test_images"),
+        ("npz", change("own.npz", lambda old: old.replace(b"train_images", b"train_pixels")), "train_images missing"),
+        ("npz", change("own.npz", lambda old: old[:300] + b"xxxx" + old[304:]), "own.npz/train_images.npy: Bad CRC"),
+        ("npz", lambda folder: (folder / "own.npz").unlink(), "must be a folder or .npz with train_images"),
+        ("idx", change(NAMES[0], lambda old: old[:-1]), "30, 5, 4), 600 bytes, but 599 follow"),
+        ("idx", change(NAMES[0], lambda old: b"\x89PNG" + old), "it is not an IDX file of bytes"),
+        ("idx", change(NAMES[3], lambda old: old[:7] + b"\x08" + old[8:16]), "holds 8 labels, but "),
+        ("idx.gz", change(f"{NAMES[2]}.gz", lambda old: old[:-20]), "Compressed file ended"),
+    ],
+)
+def test_what_is_wrong_is_told_in_one_line(
+    form: str, damage: Callable[[Path], object], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = write(tmp_path, form, with_test(grey))
+    damage(tmp_path)
+    data = FilesDataModule(str(path), val_size=3)
+    with pytest.raises(InputError) as refused:
+        data.setup()
+    assert said in str(refused.value)
+    assert str(tmp_path) in str(refused.value) or "image_shape" in said
+    assert "\n" not in str(refused.value)
+    assert not (tmp_path / "was_run").exists()
+
+
+def test_a_test_set_must_leave_something(tmp_path: Path) -> None:
+    data = FilesDataModule(str(write(tmp_path, "npz", grey(30))), test_size=30)
+    with pytest.raises(InputError, match=r"^data\.test_size=30: must be a whole number from 1 to 29"):
+        data.setup()
+
+
+OPTIONS = ["data=files", "data.test_size=60", "data.val_size=60", "data.batch_size=16", "trainer=cpu"]
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> str:
+    return f"data.path='{write(tmp_path, 'npz', colours(600))}'"
+
+
+def test_colour_images_of_another_size_go_through_the_commands(own: str, composed: Compose, tmp_path: Path) -> None:
+    metrics = train(composed(*OPTIONS, own, "trainer.max_epochs=3", "model.latent_dim=2"))
+    run = tmp_path / "run"
+    # Colour is all that tells the images apart, so a probe that mixed up labels would be at one in three.
+    assert min(metrics[f"probe/{part}_acc"] for part in ("train", "val", "test")) > 0.9
+    assert yaml.safe_load((run / ".hydra/config.yaml").read_text())["model"]["image_shape"] is None
+    content = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
+    assert content["hyper_parameters"]["image_shape"] == [3, 16, 16]
+    assert {path.name for path in (run / "figures").iterdir()} == {
+        f"{name}.png"
+        for name in (
+            *("curves", "reconstructions", "samples", "traversals", "manifold", "latent_space", "kl_by_dimension"),
+        )
+    }
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        again = evaluate(compose("evaluate", [f"run='{run}'", "trainer=cpu"]))
+    assert {name: again[name] for name in again.keys() & metrics.keys()} == {
+        name: number for name, number in metrics.items() if name.startswith(("test/", "probe/"))
+    }
+
+
+def test_a_shape_that_is_not_the_datas_is_refused_and_nothing_written(
+    own: str, composed: Compose, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=r"^model\.image_shape=\[1, 28, 28\]: must be \[3, 16, 16\], the data's"):
+        train(composed(*OPTIONS, own, "model.image_shape=[1,28,28]"))
+    assert [path for path in (tmp_path / "run").rglob("*") if path.is_file()] == []
+
+
+def test_the_models_of_a_stack_have_the_datas_shape(own: str, tmp_path: Path) -> None:
+    options = [*OPTIONS, own, "trainer.max_epochs=1", "sweep.name=s", "callbacks.probe.max_iter=20"]
+    done = subprocess.run(
+        [*TRAIN, "-m", *options, "model.latent_dim=2,3", "hydra/launcher=stacked"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "stack 1 of 1: 2 models" in done.stdout
+    for job in ("latent_dim=2", "latent_dim=3"):
+        run = tmp_path / "outputs/sweeps/s" / job
+        assert (run / "metrics.json").exists()
+        content = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
+        assert content["hyper_parameters"]["image_shape"] == [3, 16, 16]

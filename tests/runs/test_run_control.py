@@ -1,0 +1,256 @@
+"""The bookkeeping of a run: its directory, its checkpoints, what a restart clears and what a resumed run keeps."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import TINY, Command, Compose
+from hydra import compose, initialize_config_dir
+from lightning.pytorch.loggers import CSVLogger, MLFlowLogger
+from omegaconf import OmegaConf
+
+from vae_lightning import InputError
+from vae_lightning.commands.command import CONF
+from vae_lightning.runs import run as run_module
+from vae_lightning.runs.checkpoints import SafeCheckpointIO, checkpoints
+from vae_lightning.runs.directory import CONFIG, FAILURE, JOB, METRICS, TRACKERS, checkpoint_path, locked
+from vae_lightning.runs.run import Run
+from vae_lightning.runs.training import train
+
+
+class Crash(BaseException):
+    """The end of the process, as far as the code can see it."""
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny run of two epochs, made in this process."""
+    run = tmp_path_factory.mktemp("finished") / "run"
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("train", [f"run_dir='{run}'", "sweep.name=test", *TINY])
+    train(cfg)
+    return run
+
+
+# The directory.
+
+
+def test_a_run_that_is_started_over_keeps_nothing_of_its_old_weights(composed: Compose, tmp_path: Path) -> None:
+    run, own = tmp_path / "run", {"notes.txt", "mine/weights.ckpt", "job.json"}
+    written = {
+        *(".hydra/config.yaml", "metrics.json", "metrics.csv", "environment.json", "evaluation.json", "hparams.yaml"),
+        *("trackers.json", "failure.json", "export/encoder.onnx", "export/decoder.onnx", "figures/curves.png"),
+        *("figures/latent_space.png", "checkpoints/last.ckpt", "checkpoints/previous.ckpt", "checkpoints/best.ckpt"),
+        "tensorboard/events.out.tfevents.1.host.1.0",
+    }
+    for name in written | own:
+        (run / name).parent.mkdir(parents=True, exist_ok=True)
+        (run / name).write_text("old")
+    train(composed(*TINY, "trainer.max_epochs=1", "restart=true"))
+    files = [file for file in run.rglob("*") if file.is_file()]
+    assert {str(file.relative_to(run)) for file in files if file.read_bytes() == b"old"} == own
+    assert not (run / "checkpoints/previous.ckpt").exists()
+
+
+def test_a_directory_is_locked_for_as_long_as_a_run_is_at_work_in_it(tmp_path: Path, finished: Path) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(Crash), locked(run):  # noqa: PT012
+        with pytest.raises(InputError, match="another process is using it"), locked(run):
+            pytest.fail("two processes are at work in one folder")
+        raise Crash
+    assert [*run.iterdir()] == []
+    with locked(run):
+        pass
+    assert not (finished / ".lock").exists()
+
+
+# Checkpoints.
+
+
+def save(run: Path, which: str, epoch: int) -> None:
+    SafeCheckpointIO().save_checkpoint({"epoch": epoch}, checkpoint_path(run, which))
+
+
+def saved(run: Path) -> list[tuple[str, int]]:
+    """The checkpoints from which a run can resume, with their epochs."""
+    return [(path.stem, content["epoch"]) for path, content in checkpoints(run)]
+
+
+def test_a_run_resumes_from_the_last_checkpoint_and_from_the_previous_one_without_it(tmp_path: Path) -> None:
+    for epoch in range(3):
+        save(tmp_path, "best", 0)  # as best_checkpoint does, before the last one is saved
+        save(tmp_path, "last", epoch)
+    assert saved(tmp_path) == [("last", 2), ("previous", 1)]
+    checkpoint_path(tmp_path, "last").unlink()
+    assert saved(tmp_path) == [("previous", 1)]
+
+
+def test_the_best_checkpoint_never_becomes_the_previous_one(tmp_path: Path) -> None:
+    save(tmp_path, "best", 0)
+    save(tmp_path, "best", 1)
+    assert saved(tmp_path) == []
+    assert [file.name for file in (tmp_path / "checkpoints").iterdir()] == ["best.ckpt"]
+
+
+@pytest.mark.parametrize("step", ["save", "fsync", "first rename", "second rename"])
+def test_a_crash_while_a_checkpoint_is_saved_leaves_the_one_before_it(
+    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    save(tmp_path, "last", 0)
+    save(tmp_path, "last", 1)
+    whole, renames = os.replace, iter(["first rename", "second rename"])
+
+    def half(checkpoint: object, file: Any) -> None:
+        file.write(b"half a checkpoint")
+        raise Crash
+
+    def crash(*_: object) -> None:
+        raise Crash
+
+    def replace(source: Path, target: Path) -> None:
+        if next(renames) == step:
+            raise Crash
+        whole(source, target)
+
+    if step == "save":
+        monkeypatch.setattr(torch, "save", half)
+    elif step == "fsync":
+        monkeypatch.setattr(os, "fsync", crash)
+    else:
+        monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(Crash):
+        save(tmp_path, "last", 2)
+    assert saved(tmp_path)[0][1] == 1
+    assert caplog.text == ""  # nor is any of them damaged
+
+
+def test_a_checkpoint_that_does_not_fit_on_the_disk_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path, "last", 0)
+    save(tmp_path, "last", 1)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
+
+    def full(checkpoint: object, file: Any) -> None:
+        file.write(b"half a checkpoint")
+        raise RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match=r"last\.ckpt: cannot be written .*file write failed"):
+        save(tmp_path, "last", 2)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.*")} == before
+
+
+# A run's records.
+
+
+class Remembering(CSVLogger):
+    """A logger whose server knows a run by an ID, and that can draw its curves anew from a step on."""
+
+    def __init__(self, run_id: str | None = None, purge_step: int | None = None) -> None:
+        super().__init__("")
+        self.run_id, self.purge_step = run_id, purge_step
+
+
+def run_of(directory: Path, **config: Any) -> Run:
+    nothing = {"callbacks": {}, "data": {}, "logger": {}, "restart": False}
+    return Run({**nothing, "run_dir": str(directory), **config}, {})
+
+
+@pytest.mark.parametrize(("restart", "run_id"), [(False, "7"), (True, None)])
+def test_a_resumed_run_goes_on_with_its_record_and_one_started_over_has_a_new_one(
+    restart: bool, run_id: str | None, tmp_path: Path
+) -> None:
+    (tmp_path / TRACKERS).write_text(json.dumps({"mine": "7"}))
+    node = {"_target_": f"{__name__}.Remembering", "run_id": None, "purge_step": None}
+    run = run_of(tmp_path, logger={"mine": node}, restart=restart)
+    run.begin_loggers(None if restart else {"global_step": 32})
+    logger = run.loggers["mine"]
+    assert isinstance(logger, Remembering)
+    assert (logger.run_id, logger.purge_step) == (run_id, None if restart else 32)
+
+
+class Ended(MLFlowLogger):
+    """Remembers how its record was ended."""
+
+    def __init__(self) -> None:
+        self.statuses: list[str] = []
+
+    def finalize(self, status: str = "success") -> None:
+        self.statuses.append(status)
+
+
+def test_a_record_ends_as_failed_unless_the_run_is_complete(tmp_path: Path) -> None:
+    run, logger = run_of(tmp_path), Ended()
+    run.loggers = {"mine": logger}
+    run.end_loggers()
+    (tmp_path / METRICS).write_text("{}")
+    run.end_loggers()
+    assert logger.statuses == ["failed", "success"]
+
+
+def test_a_run_is_complete_only_when_everything_else_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*_: object) -> None:
+        raise Crash
+
+    monkeypatch.setattr(run_module, "show_result", crash)
+    with pytest.raises(Crash):
+        run_of(tmp_path).finish({"val/loss": 1.0})
+    assert not (tmp_path / METRICS).exists()
+
+
+def test_a_failure_is_forgotten_when_the_run_is_tried_again(tmp_path: Path) -> None:
+    run = run_of(tmp_path)
+    run.begin({}, resumes=False)
+    for name in (FAILURE, JOB, Path("figures/curves.png")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("old")
+    run.begin({}, resumes=True)
+    assert not (tmp_path / FAILURE).exists()
+    assert (tmp_path / JOB).exists()
+    assert (tmp_path / "figures/curves.png").exists()
+
+
+# Resuming.
+
+
+@pytest.fixture
+def cut_off(finished: Path, tmp_path: Path) -> Path:
+    """The run as it was after its first epoch, in a folder of its own."""
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    (run / METRICS).unlink()
+    (run / "checkpoints/previous.ckpt").rename(run / "checkpoints/last.ckpt")
+    return run
+
+
+def test_a_resumed_run_trains_the_epochs_that_are_missing_and_ends_with_the_same_table(
+    cut_off: Path, finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = OmegaConf.create((finished / CONFIG).read_text().replace(str(finished), str(cut_off)))
+    metrics = train(config)  # type: ignore[arg-type]
+    shown = capsys.readouterr().out
+    assert "epoch 1/2" not in shown
+    assert "epoch 2/2" in shown
+    assert "2 epochs in" in shown
+    assert metrics["epochs"] == 2
+    assert (cut_off / "metrics.csv").read_text() == (finished / "metrics.csv").read_text()
+
+
+def test_to_resume_a_run_that_was_started_over_is_not_to_start_it_over_again(
+    finished: Path, command: Command, tmp_path: Path, no_torch: None
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    config = (run / CONFIG).read_text()
+    assert "\nrestart: false\n" in config
+    (run / CONFIG).write_text(config.replace("\nrestart: false\n", "\nrestart: true\n"))
+    done = command("train", "resume=run")
+    assert done.returncode == 0, done.stderr
+    assert "run is already complete" in done.stdout

@@ -1,0 +1,86 @@
+"""Bias and variance of the encoder's gradient during training."""
+
+from collections.abc import Iterable
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from vae_lightning.config.arguments import checked
+from vae_lightning.config.errors import InputError
+from vae_lightning.estimators.reparameterization import Reparameterization
+from vae_lightning.evaluation.gradient_error import gradient_error
+from vae_lightning.models.draw import draw
+from vae_lightning.models.vae import VAE
+from vae_lightning.precision import in_double_precision
+from vae_lightning.streams import NormalStream, generator
+
+__all__ = ["GradientStatistics"]
+
+
+class GradientStatistics(Callback):
+    """Logs the error of the encoder's gradient as ``gradient/bias``, ``noise``, ``variance`` and ``norm``.
+
+    The gradient of the model's objective is estimated on the same images each time, with the model's estimator and in
+    the model's precision; the reference is the reparameterised gradient in double precision. See
+    :class:`vae_lightning.evaluation.gradient_error.GradientError`.
+
+    Arguments:
+        every_n_epochs: epochs between two measurements.
+        images: number of images, the first of the (shuffled) training images.
+        estimates: number of gradients drawn from the model's estimator.
+        references: number of gradients drawn from the reference estimator.
+
+    Raises:
+        InputError: if an argument breaks its rule (:mod:`vae_lightning.callbacks.rules`), or the Trainer has no
+            datamodule.
+    """
+
+    @checked
+    def __init__(self, every_n_epochs: int = 1, images: int = 64, estimates: int = 1000, references: int = 500) -> None:
+        self.every_n_epochs, self.images = every_n_epochs, images
+        self.estimates, self.references = estimates, references
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if trainer.datamodule is None:  # type: ignore[attr-defined]
+            raise InputError("GradientStatistics needs a datamodule: pass datamodule=... to the Trainer's fit")
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if (trainer.current_epoch + 1) % self.every_n_epochs:
+            return
+        assert isinstance(pl_module, VAE), (
+            f"GradientStatistics needs a VAE, but the model is a {type(pl_module).__name__}"
+        )
+        images = self._first_images(trainer.datamodule, pl_module)  # type: ignore[attr-defined]
+        reference = type(pl_module)(**pl_module.hparams).to(pl_module.device)
+        reference.load_state_dict(pl_module.state_dict())
+        reference.double().estimator = Reparameterization()
+        with torch.enable_grad():  # the Trainer calls this hook with gradients disabled
+            error = gradient_error(
+                *(
+                    self._gradients(vae, images, count, trainer, place)
+                    for place, (vae, count) in enumerate([(pl_module, self.estimates), (reference, self.references)])
+                )
+            )
+        for name, value in error._asdict().items():
+            pl_module.log(f"gradient/{name}", in_double_precision(value), sync_dist=False)
+
+    def _first_images(self, data: object, vae: VAE) -> Tensor:
+        parts, count = [], 0
+        for images, _ in data.train_dataloader():  # type: ignore[attr-defined]
+            parts.append(images.flatten(0, -1 - len(vae.image_shape)))
+            count += len(parts[-1])
+            if count >= self.images:
+                break
+        return torch.cat(parts)[: self.images].to(vae.device)
+
+    def _gradients(self, vae: VAE, images: Tensor, count: int, trainer: Trainer, place: int) -> Iterable[Tensor]:
+        weights = list(vae.encoder.parameters())
+        images = images.to(weights[0])
+        source = generator(vae.seed, "gradient", trainer.current_epoch, place)
+        noise = NormalStream(source, vae.latent_dim, vae.device, weights[0].dtype)
+        samples = vae.objective.samples
+        for _ in range(count):
+            draws = draw(vae, images, noise.draw(samples * len(images)).view(samples, len(images), -1))
+            loss = vae.estimator.loss(vae.objective(draws, trainer.global_step), draws).mean()
+            yield torch.cat([gradient.flatten() for gradient in torch.autograd.grad(loss, weights)])

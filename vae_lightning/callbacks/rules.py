@@ -1,0 +1,28 @@
+"""Rules for the arguments of callbacks."""
+
+from vae_lightning.config.rules import Rule, integer, optional, text
+from vae_lightning.evaluation.rules import PROBE
+
+RULES: dict[str, dict[str, Rule]] = {
+    "Curves": {"table": text, "picture": text},
+    "Figures": {
+        "directory": text,
+        "every_n_epochs": optional(integer(at_least=1)),
+        "reconstructions": integer(at_least=1),
+        "samples": integer(at_least=1),
+        "embedded": integer(at_least=2),
+    },
+    "GradientStatistics": {
+        "every_n_epochs": integer(at_least=1),
+        "images": integer(at_least=1),
+        "estimates": integer(at_least=2),
+        "references": integer(at_least=2),
+    },
+    "LinearProbe": {
+        "every_n_epochs": optional(integer(at_least=1)),
+        **PROBE,
+        "max_train_images": optional(integer(at_least=10)),
+    },
+    "Progress": {"refresh_rate": integer(at_least=1)},
+    "Throughput": {},
+}

@@ -1,0 +1,1 @@
+"""Commands: vae-train, vae-eval, vae-export and vae-report."""

@@ -1,0 +1,70 @@
+"""Run a command with Hydra, and report errors in one line."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from vae_lightning.config.errors import InputError
+from vae_lightning.config.refusal import end_unread, refuse, remove_empty
+
+__all__ = ["CONF", "run_command"]
+
+_PACKAGE = Path(__file__).parents[1]
+# A wheel holds the configurations inside the package, a source tree beside it.
+CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
+
+# The folder of our plugins: Hydra looks for a namespace package, hydra_plugins, on the path. It goes last, even if it
+# is already there, because Hydra imports plugins in the path's order and ours replace what others have stored.
+_PLUGINS = str(_PACKAGE / "_plugins")
+sys.path[:] = [*(folder for folder in sys.path if folder != _PLUGINS), _PLUGINS]
+
+# FloatingPointError: the loss is not finite.
+_REFUSALS = (InputError, HydraException, OmegaConfBaseException, OSError, FloatingPointError)
+
+
+def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
+    """Compose the configuration from the command line and run the task; on bad input, exit with status 2 and one line.
+
+    Arguments:
+        task: the function to call with the composed configuration. If it raises an InputError before it has written
+            anything, the empty folder that Hydra made for it is removed.
+        config_name: a file of ``conf``.
+    """
+    with_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise errors, because its own reports take many lines
+
+    def guarded(cfg: DictConfig) -> Any:
+        logging.captureWarnings(True)  # into the log, which does not break progress bars
+        try:
+            return task(cfg)
+        except BrokenPipeError:
+            end_unread()
+        except _REFUSALS as error:
+            remove_empty(HydraConfig.get().runtime.output_dir)
+            if with_traceback or HydraConfig.get().mode == RunMode.MULTIRUN:
+                raise
+            refuse(error)  # here, because Hydra adds a line to every exception that it catches
+
+    guarded.__module__ = task.__module__
+    try:
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(guarded)()
+    except BrokenPipeError:  # while Hydra printed something
+        end_unread()
+    except _REFUSALS as error:
+        if with_traceback:
+            raise
+        refuse(error)
+    except ValueError as error:
+        if with_traceback or not str(error).startswith("Config group override"):  # Hydra's error for data=null
+            raise
+        refuse(error)

@@ -1,0 +1,51 @@
+"""The tables that vae-eval prints."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["print_beside_stored", "print_closer"]
+
+
+def print_beside_stored(metrics: Mapping[str, float], stored: Mapping[str, float], checkpoint: str) -> None:
+    """Print the losses and accuracies of a checkpoint beside those that the run stored at its end."""
+    print(f"\n{checkpoint + '.ckpt':18}{'now':>22}{'at the end of the run':>26}")
+    for name, value in metrics.items():
+        print(f"{name:18}{value:>22}{stored.get(name, '-'):>26}")
+
+
+def print_closer(results: Mapping[str, Any], protocol: Mapping[str, Any]) -> None:
+    """Print log p(x), the parts of the KL and the probe that validation chose."""
+    split, samples = protocol["split"], protocol["samples"]
+    found = {name.removeprefix(f"{split}/"): value for name, value in results.items()}
+    part = "all" if protocol["all_images"] else "the first"
+    lines = ["", f"{split}, {part} {protocol['images']} images, nats per image"]
+
+    def line(title: str, value: object, remark: str = "") -> None:
+        lines.append(f"{title:22}{value:>12}   {remark}".rstrip())
+
+    if samples:
+        bias = found["log_likelihood_bias"]
+        line(
+            "log p(x)",
+            f"{found['log_likelihood']:.3f}",
+            f"± {found['log_likelihood_standard_error']:.3f} over images; K={samples}, "
+            f"binarisation: {protocol['binarisation']}",
+        )
+        line("  ELBO, same samples", f"{found['elbo']:.3f}")
+        line("  effective samples", f"{found['effective_samples']:.1f}", "mean over images")
+        if bias is not None:
+            line("  bias", f"{bias:.3f}", "to first order in 1/K")
+    dimensions = found["kl_per_dimension"]
+    line("KL", f"{sum(dimensions):.3f}", "= mutual information + marginal KL")
+    line("  mutual information", f"{found['mutual_information']:.3f}", f"at most {math.log(protocol['images']):.3f}")
+    line("  marginal KL", f"{found['marginal_kl']:.3f}")
+    line("active units", f"{found['active_units']} of {len(dimensions)}")
+    for start in range(0, len(dimensions), 10):
+        shown = " ".join(f"{value:6.3f}" for value in dimensions[start : start + 10])
+        lines.append(f"{'' if start else 'KL by dimension':22} {shown}")
+    if "chosen_probe/C" in found:
+        names = {part: f"chosen_probe/{part}_acc" for part in ("train", "val", "test")}
+        accuracies = [f"{part} {found[name]:.4f}" for part, name in names.items() if name in found]
+        line("probe by validation", f"C={found['chosen_probe/C']:g}", ", ".join(accuracies))
+    print("\n".join(lines))

@@ -1,0 +1,33 @@
+"""vae-report: write a sweep's report again."""
+
+import argparse
+from pathlib import Path
+
+from vae_lightning.config.errors import InputError
+from vae_lightning.config.refusal import end_unread, refuse
+from vae_lightning.runs.directory import JOB
+from vae_lightning.sweeps.report import closing_lines, write_report
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the console script: ``vae-report SWEEP`` writes a sweep's tables and pictures again."""
+    parser = argparse.ArgumentParser(
+        prog="vae-report",
+        description="Write a sweep's tables and pictures again from its jobs' files, and print the tables.",
+        epilog="example: vae-report outputs/sweeps/first",
+    )
+    parser.add_argument("sweep", metavar="SWEEP", type=Path, help="a sweep's folder")
+    sweep: Path = parser.parse_args().sweep
+    if not any(sweep.glob(f"*/{JOB}")):
+        refuse(InputError(f"{sweep}: must be a sweep's folder, but it holds no job"))
+    write_report(sweep)
+    try:
+        print((sweep / "summary.md").read_text(), closing_lines(sweep), sep="\n", flush=True)
+    except BrokenPipeError:
+        end_unread()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""vae-train: train one run, or a sweep's jobs."""
+
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from vae_lightning.commands.command import run_command
+from vae_lightning.config.errors import InputError
+from vae_lightning.distributed import world_size
+from vae_lightning.runs.directory import CONFIG
+from vae_lightning.runs.stored_config import read_config, relocated
+from vae_lightning.runs.training import train
+from vae_lightning.sweeps import job_name  # noqa: F401  # registers its resolver
+from vae_lightning.sweeps.jobs import run_job
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the console script."""
+    run_command(_task, "train")
+
+
+def _task(cfg: DictConfig) -> float | None:
+    hydra = HydraConfig.get()
+    if hydra.mode == RunMode.MULTIRUN:
+        return run_job(cfg, train)
+    folder_given = any(override.startswith("hydra.run.dir=") for override in hydra.overrides.hydra)
+    if world_size() > 1 and not folder_given:
+        raise InputError("hydra.run.dir: must be given when several processes are started, because they share it")
+    return train(_stored_run(cfg) if cfg.resume is not None else cfg).get(cfg.sweep.objective)
+
+
+def _stored_run(cfg: DictConfig) -> DictConfig:
+    """Return the stored configuration of the run in ``cfg.resume``.
+
+    Raises:
+        InputError: if there is no run, or another key is overridden.
+    """
+    others = [override for override in HydraConfig.get().overrides.task if not override.startswith("resume=")]
+    if others:
+        raise InputError(
+            f"resume={cfg.resume}: must be given without {others[0]}, because the run has its own configuration"
+        )
+    run = Path(cfg.resume)
+    if not (run / CONFIG).is_file():
+        raise InputError(f"resume={run}: must be a run directory, but {run / CONFIG} does not exist")
+    return OmegaConf.create(relocated(read_config(run), str(run.resolve())) | {"restart": False})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Configurations: rules for their arguments, the classes they name, and their resolution."""

@@ -1,0 +1,155 @@
+"""Rules for arguments: the allowed values in words, as a predicate and as a JSON Schema."""
+
+import difflib
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from vae_lightning.config.errors import InputError
+
+__all__ = [
+    "Rule",
+    "anything",
+    "boolean",
+    "check",
+    "check_choice",
+    "integer",
+    "mapping",
+    "number",
+    "one_of",
+    "optional",
+    "seed",
+    "several",
+    "target",
+    "text",
+]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The allowed values of one argument.
+
+    Attributes:
+        allowed: description that completes "must be".
+        accepts: predicate for the allowed values.
+        schema: the same as a JSON Schema, as far as a schema can express it.
+    """
+
+    allowed: str
+    accepts: Callable[[Any], bool]
+    schema: Mapping[str, Any] = field(default_factory=dict)
+
+
+def integer(at_least: int) -> Rule:
+    """Allow a whole number; ``True`` is not one."""
+    return Rule(
+        f"a whole number of at least {at_least}",
+        lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= at_least,
+        {"type": "integer", "minimum": at_least},
+    )
+
+
+def number(above: float | None = None, at_least: float | None = None, below: float | None = None) -> Rule:
+    """Allow a finite number within bounds."""
+    bounds = {
+        ("above", "exclusiveMinimum"): above,
+        ("at least", "minimum"): at_least,
+        ("below", "exclusiveMaximum"): below,
+    }
+    given = {names: bound for names, bound in bounds.items() if bound is not None}
+    return Rule(
+        f"a finite number {' and '.join(f'{word} {bound:g}' for (word, _), bound in given.items())}".strip(),
+        lambda value: (
+            isinstance(value, int | float)
+            and not isinstance(value, bool)
+            and math.isfinite(value)
+            and (above is None or value > above)
+            and (at_least is None or value >= at_least)
+            and (below is None or value < below)
+        ),
+        {"type": "number", **{keyword: bound for (_, keyword), bound in given.items()}},
+    )
+
+
+def one_of(*choices: object) -> Rule:
+    """Allow the given values, with the same type (``1`` is not ``True``)."""
+    return Rule(
+        f"one of {', '.join(map(str, choices))}",
+        lambda value: any(type(value) is type(choice) and value == choice for choice in choices),
+        {"enum": [*choices]},
+    )
+
+
+def optional(rule: Rule) -> Rule:
+    """Allow the values of another rule, or None."""
+    return Rule(
+        f"{rule.allowed}, or null",
+        lambda value: value is None or rule.accepts(value),
+        {"anyOf": [rule.schema, {"type": "null"}]},
+    )
+
+
+def several(rule: Rule, count: int | None = None) -> Rule:
+    """Allow a list or tuple of one or more (or exactly ``count``) values that each follow another rule."""
+    length = {"minItems": 1} if count is None else {"minItems": count, "maxItems": count}
+    return Rule(
+        f"a list of {count or 'one or more'} values, each {rule.allowed}",
+        lambda value: (
+            isinstance(value, list | tuple)
+            and (len(value) >= 1 if count is None else len(value) == count)
+            and all(map(rule.accepts, value))
+        ),
+        {"type": "array", "items": rule.schema, **length},
+    )
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    if type(value) is dict:
+        return all(isinstance(key, str) and _is_plain(content) for key, content in value.items())
+    return value is None or type(value) in (bool, int, float, str)
+
+
+anything = Rule("anything", lambda value: True)
+text = Rule(
+    "a non-empty string", lambda value: isinstance(value, str) and value != "", {"type": "string", "minLength": 1}
+)
+boolean = replace(one_of(True, False), schema={"type": "boolean"})
+seed = integer(at_least=0)
+mapping = Rule(
+    "a mapping with _target_ (the class) and its arguments",
+    lambda value: isinstance(value, Mapping),
+    {"type": "object"},
+)
+target = Rule(
+    "a mapping with _target_ (the class) and its arguments (plain values)",
+    lambda value: isinstance(value, Mapping) and text.accepts(value.get("_target_")) and _is_plain({**value}),
+    {"type": "object", "required": ["_target_"]},
+)
+
+
+def check(values: Mapping[str, Any], rules: Mapping[str, Rule], prefix: str = "") -> None:
+    """Refuse the first value that breaks its rule; keys without a rule pass.
+
+    Raises:
+        InputError: in one line, with the prefixed key, the value and the allowed values.
+    """
+    for key, value in values.items():
+        if key in rules and not rules[key].accepts(value):
+            shown = value if str(value).isprintable() else repr(value)  # repr escapes line breaks
+            raise InputError(f"{prefix}{key}={shown}: must be {rules[key].allowed}")
+
+
+def check_choice(given: str, name: str, choices: Iterable[str]) -> None:
+    """Refuse a name that is not among the choices, and suggest the nearest one.
+
+    Raises:
+        InputError: in one line, with the given text, the nearest choice and all choices.
+    """
+    choices = sorted(choices)
+    if name not in choices:
+        near = difflib.get_close_matches(name, choices, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise InputError(f"{given}: there is no such name; {hint}allowed: {', '.join(choices)}")

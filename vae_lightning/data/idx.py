@@ -1,0 +1,67 @@
+"""The IDX file format."""
+
+import gzip
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import prod
+from pathlib import Path
+from typing import IO, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_lightning.config.errors import InputError
+
+__all__ = ["idx_shape", "read_idx", "unpacked"]
+
+
+@contextmanager
+def unpacked(path: Path | zipfile.Path) -> Iterator[IO[bytes]]:
+    """Open a file for reading, decompressed if its name ends in ``.gz``.
+
+    Raises:
+        InputError: naming the file, if reading it fails, also inside the ``with`` block.
+    """
+    try:
+        with path.open("rb") as file:
+            if path.name.endswith(".gz"):
+                with gzip.open(file) as stream:
+                    yield cast(IO[bytes], stream)  # gzip's stream is one, but its type does not say so
+            else:
+                yield file
+    except InputError:
+        raise
+    except (OSError, EOFError, MemoryError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: {reason}; replace it or remove it") from error
+
+
+def idx_shape(stream: IO[bytes]) -> tuple[int, ...]:
+    """Read the shape from the header.
+
+    Raises:
+        ValueError: if it is not the header of an IDX file of unsigned bytes.
+    """
+    magic = stream.read(4)
+    sizes = stream.read(4 * magic[3]) if magic[:3] == b"\0\0\x08" and len(magic) == 4 else b""
+    if not sizes or len(sizes) < 4 * magic[3]:
+        raise ValueError(f"it is not an IDX file of bytes: its header is {(magic + sizes).hex() or 'empty'}")
+    return tuple(np.frombuffer(sizes, ">u4").tolist())
+
+
+def read_idx(stream: IO[bytes]) -> NDArray[np.uint8]:
+    """Read an array of bytes.
+
+    Raises:
+        ValueError: if it is not an IDX file of unsigned bytes, or is shorter or longer than its header indicates.
+
+    References:
+        The MNIST database of handwritten digits, LeCun, Cortes and Burges (http://yann.lecun.com/exdb/mnist/).
+    """
+    shape = idx_shape(stream)
+    content = stream.read()
+    if len(content) != prod(shape):
+        raise ValueError(f"its header gives the shape {shape}, {prod(shape):,} bytes, but {len(content):,} follow")
+    return np.frombuffer(bytearray(content), np.uint8).reshape(shape)

@@ -1,0 +1,152 @@
+"""The LightningDataModule for images in memory."""
+
+import copy
+from abc import abstractmethod
+from typing import TypedDict
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from vae_lightning.config.arguments import checked
+from vae_lightning.config.errors import InputError
+from vae_lightning.data.binarisation import DynamicImages, binarised
+from vae_lightning.data.images import ByteImages, LabelledImages
+from vae_lightning.data.order import BlockSampler
+from vae_lightning.data.split import set_apart
+from vae_lightning.streams import generator
+
+__all__ = ["ImageDataModule", "ImageOptions"]
+
+
+class ImageOptions(TypedDict, total=False):
+    """The arguments of :class:`ImageDataModule`, for the signatures of its subclasses."""
+
+    batch_size: int
+    eval_batch_size: int
+    block_size: int
+    val_size: int
+    split_seed: int
+    seed: int
+    binarisation: str
+    device: str
+
+
+class ImageDataModule(LightningDataModule):
+    """Training, validation and test images, kept in memory as bytes. A subclass reads them in :meth:`read`.
+
+    Batches are ``(images, labels)``: float images in [0, 1], ``(B, C, H, W)``, and int64 labels, ``(B,)``. The last,
+    shorter batch is kept. The validation images are taken from the training images, stratified by label; the test
+    images are used only for testing.
+
+    On several devices every process gets whole batches, of which a :class:`vae_lightning.VAE` uses its own rows:
+    ``batch_size`` is the global batch size, and each image counts exactly once, whatever the number of devices.
+
+    Arguments:
+        batch_size: images per optimiser step, over all devices together.
+        eval_batch_size: images per batch in validation and test; it does not affect the results.
+        block_size: if above 1, training batches come in blocks ``(S, B, C, H, W)`` of up to ``block_size`` batches,
+            each batch for one optimiser step (see :class:`vae_lightning.VAE`). Blocks are faster, because the Trainer's
+            overhead occurs once per block.
+        val_size: number of training images set apart for validation.
+        split_seed: seed of the choice of the validation images.
+        seed: seed of the order of the training images, and of their pixels if they are binarised dynamically.
+        binarisation: ``"none"``: grey values as they are. ``"dynamic"``: each pixel is white with its grey value as the
+            probability; training images are drawn anew in each epoch, and those for validation, test and probe once,
+            from ``split_seed``. ``"threshold"``: pixels are white from a grey value of one half upwards.
+        device: where the images are kept, ``"cpu"`` or an accelerator such as ``"cuda"``.
+
+    Raises:
+        InputError: if an argument breaks its rule (:mod:`vae_lightning.data.rules`); in :meth:`setup`, if ``val_size``
+            leaves no images for training, or the shape of the images is not :attr:`image_shape`.
+    """
+
+    whole_batches = True
+
+    @checked
+    def __init__(
+        self,
+        batch_size: int = 64,
+        eval_batch_size: int = 1000,
+        block_size: int = 1,
+        val_size: int = 5000,
+        split_seed: int = 0,
+        seed: int = 0,
+        binarisation: str = "none",
+        device: str = "cpu",
+    ) -> None:
+        super().__init__()
+        self.batch_size, self.eval_batch_size, self.block_size = batch_size, eval_batch_size, block_size
+        self.val_size, self.split_seed, self.seed = val_size, split_seed, seed
+        self.binarisation, self.device = binarisation, device
+        self.train: ByteImages | None = None
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """``(C, H, W)``, known before the images are read; a subclass whose images differ from MNIST's overrides it."""
+        return 1, 28, 28
+
+    @abstractmethod
+    def read(self) -> tuple[LabelledImages, LabelledImages]:
+        """Return the training images, from which the validation images are taken, and the test images."""
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read and split the images, once."""
+        if self.train is not None:
+            return
+        train, test = self.read()
+        for part in (train, test):
+            shape = tuple(part.images.shape[1:])
+            if shape != self.image_shape:
+                raise InputError(
+                    f"{type(self).__name__} reads images of shape {shape}, but its image_shape is {self.image_shape}"
+                )
+        if self.val_size >= len(train.labels):
+            raise InputError(
+                f"data.val_size={self.val_size}: must be a whole number from 0 to {len(train.labels) - 1}, "
+                f"because the training set has {len(train.labels)} images"
+            )
+        val, rest = set_apart(train, self.val_size, generator(self.split_seed, "split"))
+        parts = [part.to(self.device) for part in (rest, val, test)]
+        if self.binarisation == "threshold":
+            parts = [part._replace(images=(part.images >= 128).to(torch.uint8) * 255) for part in parts]
+        elif self.binarisation == "dynamic":
+            parts[1:] = [
+                binarised(part, generator(self.split_seed, "binarisation", place))
+                for place, part in enumerate(parts[1:], 1)
+            ]
+        self.train, self.val, self.test = map(ByteImages, parts)
+        if self.binarisation == "dynamic":
+            self.train = DynamicImages(parts[0], self.split_seed, self.seed)
+
+    def train_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
+        images, order = self.training(self.seed)
+        return DataLoader(images, batch_size=None, sampler=order)
+
+    def training(self, seed: int) -> tuple[ByteImages, BlockSampler]:
+        """Return the training images and the sampler of their order.
+
+        In a custom training loop, call the sampler's ``set_epoch`` before each epoch.
+
+        Arguments:
+            seed: seed of the order, and of the pixels if the images are binarised dynamically.
+        """
+        assert self.train is not None, "setup() comes first"
+        images, redrawn = self.train, None
+        if isinstance(images, DynamicImages):
+            # A copy, so that a new epoch does not change the images that others read.
+            images = redrawn = copy.copy(images)
+            images.seed = seed
+        return images, BlockSampler(len(images), self.batch_size, self.block_size, seed, redrawn)
+
+    def val_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]] | list[tuple[Tensor, Tensor]]:
+        # Lightning skips validation if the list is empty.
+        return self.ordered_dataloader(self.val) if len(self.val) else []
+
+    def test_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
+        return self.ordered_dataloader(self.test)
+
+    def ordered_dataloader(self, images: ByteImages) -> DataLoader[tuple[Tensor, Tensor]]:
+        """Return ``train``, ``val`` or ``test`` in stored order, in batches of ``eval_batch_size`` images."""
+        return DataLoader(images, batch_size=None, sampler=BlockSampler(len(images), self.eval_batch_size))

@@ -1,0 +1,19 @@
+"""No gradient through the latents."""
+
+from torch import Tensor
+
+from vae_lightning.estimators.estimator import Estimator
+from vae_lightning.objectives.draws import Draws
+from vae_lightning.objectives.objective import Terms
+
+__all__ = ["NoGradient"]
+
+
+class NoGradient(Estimator):
+    """No gradient through the latents, as if they had been drawn from N(mu, exp(logvar)) by a random generator.
+
+    The encoder then learns from the KL alone. This estimator is for comparisons.
+    """
+
+    def loss(self, terms: Terms, draws: Draws) -> Tensor:
+        return terms.sampled + terms.exact

@@ -1,0 +1,22 @@
+"""The pathwise gradient, by the reparameterization trick."""
+
+from torch import Tensor
+
+from vae_lightning.estimators.estimator import Estimator
+from vae_lightning.objectives.draws import Draws
+from vae_lightning.objectives.objective import Terms
+
+__all__ = ["Reparameterization"]
+
+
+class Reparameterization(Estimator):
+    """The gradient through the latents, which are deterministic functions of mu, logvar and external noise.
+
+    References:
+        Auto-Encoding Variational Bayes, Kingma and Welling, 2014, section 2.4 (https://arxiv.org/abs/1312.6114).
+    """
+
+    reparameterized = True
+
+    def loss(self, terms: Terms, draws: Draws) -> Tensor:
+        return terms.sampled + terms.exact

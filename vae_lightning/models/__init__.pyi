@@ -1,0 +1,7 @@
+from .stack import Stack
+from .vae import VAE
+
+__all__ = [
+    "VAE",
+    "Stack",
+]

@@ -1,0 +1,33 @@
+"""The optimisers of a stack as one."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch.optim import Optimizer
+
+__all__ = ["JointOptimizer"]
+
+
+class JointOptimizer(Optimizer):
+    """An optimiser that steps several optimisers at once.
+
+    Arguments:
+        each: the optimisers, one for each group of models with the same optimiser arguments.
+    """
+
+    def __init__(self, each: Sequence[Optimizer]) -> None:
+        self.each = each
+        super().__init__([parameter for one in each for group in one.param_groups for parameter in group["params"]], {})
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        if closure is not None:
+            closure()
+        for one in self.each:
+            one.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"each": [one.state_dict() for one in self.each]}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        for one, state in zip(self.each, state_dict["each"], strict=True):
+            one.load_state_dict(state)

@@ -1,0 +1,99 @@
+"""Export to ONNX."""
+
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from vae_lightning.config.errors import InputError
+from vae_lightning.config.extras import check_installed
+from vae_lightning.models.eval_mode import eval_mode
+from vae_lightning.models.vae import VAE
+from vae_lightning.whole_files import write_file
+
+__all__ = ["ONNXFiles", "export_onnx"]
+
+
+class ONNXFiles(NamedTuple):
+    """The paths of the two networks."""
+
+    encoder: Path
+    decoder: Path
+
+
+def export_onnx(vae: "VAE", folder: str | Path) -> ONNXFiles:
+    """Write the networks, in evaluation mode and with their weights, to ``encoder.onnx`` and ``decoder.onnx``.
+
+    The encoder maps ``images``, ``(N, C, H, W)`` in [0, 1], to ``mu`` and ``logvar``, both ``(N, latent_dim)``. The
+    decoder maps ``z``, ``(N, latent_dim)``, to ``images``, the expected images in [0, 1], and ``logits``, the input of
+    the likelihood, both ``(N, C, H, W)``. N is any number, and the dtype is that of the weights.
+
+    Arguments:
+        vae: the model, which is left unchanged.
+        folder: created if it does not exist; files with these names are replaced.
+
+    Raises:
+        InputError: if the extra ``onnx`` is not installed, or ONNX cannot express a network for any N.
+
+    References:
+        Open Neural Network Exchange (https://onnx.ai).
+        torch.export-based ONNX exporter (https://docs.pytorch.org/docs/stable/onnx_export.html).
+    """
+    check_installed("ONNX", "onnx", "onnx", "onnxscript")
+
+    def decode(z: "Tensor") -> tuple["Tensor", "Tensor"]:
+        logits = vae.decode(z)
+        return vae.likelihood.mean(logits), logits
+
+    contents = {  # both are made before either is written
+        "encoder": _onnx("encoder", vae, vae.encode, "images", vae.image_shape, ["mu", "logvar"]),
+        "decoder": _onnx("decoder", vae, decode, "z", [vae.latent_dim], ["images", "logits"]),
+    }
+    files = ONNXFiles(*(Path(folder) / f"{name}.onnx" for name in contents))
+    for file, content in zip(files, contents.values(), strict=True):
+        write_file(file, content)
+    return files
+
+
+def _onnx(
+    name: str,
+    vae: "VAE",
+    function: Callable[["Tensor"], tuple["Tensor", ...]],
+    argument: str,
+    shape: Sequence[int],
+    results: Sequence[str],
+) -> bytes:
+    """Return the content of an ONNX file for a function of the model; ``shape`` is that of one input example."""
+
+    class Network(torch.nn.Module):  # torch exports only modules
+        def __init__(self) -> None:
+            super().__init__()
+            self.vae = vae
+
+        def forward(self, batch: "Tensor") -> tuple["Tensor", ...]:
+            return function(batch)
+
+    network, examples = Network(), next(vae.parameters()).new_zeros(2, *shape)
+    try:
+        # Torch prints its progress, and whole graphs if it cannot trace them.
+        with eval_mode(network), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            # Traced here, because torch.onnx.export would accept a network that works only for two examples.
+            traced = torch.export.export(network, (examples,), dynamic_shapes=({0: torch.export.Dim("N")},))
+            program = torch.onnx.export(
+                traced, input_names=[argument], output_names=results, dynamic_shapes=({0: "N"},), dynamo=True
+            )
+    except Exception as error:  # of many types; the innermost cause gives the reason
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        reason = f"{type(cause).__name__}: {cause}".splitlines()[0]
+        raise InputError(f"{name}: cannot be exported to ONNX with a variable number of images: {reason}") from error
+    assert program is not None
+    for node in program.model.graph.all_nodes():
+        node.metadata_props.clear()  # the source lines of the node, with paths on this machine
+    content: bytes = program.model_proto.SerializeToString()
+    return content

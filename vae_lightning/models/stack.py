@@ -1,0 +1,349 @@
+"""A stack: several VAEs trained as one."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from functools import partial
+from itertools import groupby
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+from torch.optim import Optimizer
+
+from vae_lightning import cpu
+from vae_lightning.config.errors import InputError
+from vae_lightning.models.batched_linear import replace_linear
+from vae_lightning.models.divergence import divergence
+from vae_lightning.models.draw import draw
+from vae_lightning.models.joint_optimizer import JointOptimizer
+from vae_lightning.models.padding import own_place
+from vae_lightning.models.position import log_position
+from vae_lightning.models.stackable import ELEMENTWISE, by_matrix_products, in_common
+from vae_lightning.models.vae import VAE
+from vae_lightning.models.weight_matrix import WeightMatrix
+from vae_lightning.objectives.draws import ELBO
+from vae_lightning.objectives.elbo import NegativeELBO
+from vae_lightning.posteriors.gaussian import Gaussian
+from vae_lightning.posteriors.statistics import PosteriorMoments
+from vae_lightning.precision import in_double_precision, sum_in_double
+from vae_lightning.schedules.learning_rate import scale_lr
+from vae_lightning.streams import NormalStream, generator
+
+__all__ = ["Stack"]
+
+
+class _Method(nn.Module):
+    """A module whose forward is a method of a model, because torch.func calls only the forward of modules."""
+
+    def __init__(self, model: VAE, name: str) -> None:
+        super().__init__()
+        self.model, self.name = model, name
+
+    def forward(self, *arguments: Tensor) -> Any:
+        return getattr(self.model, self.name)(*arguments)
+
+
+class Stack(LightningModule):
+    """K models of one architecture, trained together, each as if it were alone.
+
+    They may differ in ``latent_dim``, ``seed``, the optimiser's arguments and the objective's ``beta``. A smaller
+    ``latent_dim`` is padded with zero weights that get zero noise: mu, logvar, their KL and all gradients there are
+    exactly zero, and stay so. If the loss or the weights of a model become non-finite, ``failures`` describes it, and
+    the other models are not affected. Put models with the same optimiser side by side, so that they share its steps.
+
+    A :class:`VAE` of linear layers is computed with batched matrix products; any other model, with custom networks or
+    methods, with ``torch.func.vmap`` over the weights of all models.
+
+    A training batch is ``(images, labels)``, both lists: of one tensor if all models see the same images, otherwise of
+    one per model (see :class:`StackData`). Images are ``(B, C, H, W)``, or ``(S, B, C, H, W)`` for a block of S steps.
+
+    Arguments:
+        vaes: the models. Their weights are copied; :meth:`unstack` copies them back.
+
+    Raises:
+        InputError: if there are no models, two differ in anything else, their optimiser does not update each weight
+            independently, or torch.func cannot run the model: one that draws random numbers itself, like dropout, or
+            changes its own state, like batch normalisation.
+
+    Example:
+        >>> stack = Stack([VAE(latent_dim=2, seed=1), VAE(latent_dim=20, seed=2)])
+        >>> stack.elbo(torch.rand(1, 16, 1, 28, 28), torch.zeros(2, 16, 20)).loss.shape
+        torch.Size([2, 16])
+    """
+
+    own_dims: Tensor
+
+    def __init__(self, vaes: Sequence[VAE]) -> None:
+        super().__init__()
+        if not vaes:
+            raise InputError("vaes: must be one or more models")
+        for vae in vaes:
+            common = in_common(vae.hparams)
+            for name, value in in_common(vaes[0].hparams).items():
+                if type(vae) is not type(vaes[0]) or common[name] != value:
+                    raise InputError(f"{name}={common[name]}: must be {value} for all models of a stack")
+            target = str(vae.hparams["optimizer"]["_target_"])
+            if target not in [f"torch.optim.{name}" for name in ELEMENTWISE]:
+                raise InputError(f"optimizer._target_={target}: must be one of torch.optim's {', '.join(ELEMENTWISE)}")
+        self.automatic_optimization = False
+        self.vaes = tuple(vaes)  # a tuple, so that they are not part of this module
+        self.latent_dim = max(vae.latent_dim for vae in vaes)
+        self.model = copy.deepcopy(next(vae for vae in vaes if vae.latent_dim == self.latent_dim))
+        self.objective, self.estimator, self.schedule = self.model.objective, self.model.estimator, self.model.schedule
+        self.prior = self.model.prior
+        dims = torch.tensor([[vae.latent_dim] for vae in vaes])
+        own_dims = (torch.arange(self.latent_dim) < dims).to(next(self.model.parameters()))
+        self.register_buffer("own_dims", own_dims[:, None], persistent=False)  # (K, 1, latent_dim)
+        self._by_matrix_products = by_matrix_products(self.model)
+        if self._by_matrix_products:
+            replace_linear(self.model, len(vaes))
+            self._add_model_dimension(self.model.likelihood)
+        else:
+            for module in self.model.modules():
+                self._add_model_dimension(module)
+        with torch.no_grad():
+            for name, weight in self.model.named_parameters():
+                for vae, padded in zip(vaes, weight, strict=True):
+                    own = vae.get_parameter(name)
+                    padded[own_place(vae.latent_dim, own.shape, self.latent_dim, padded.shape)] = own
+        if not self._by_matrix_products:
+            self._check_losses()
+        for name in self.objective.FREE:
+            values = [[getattr(vae.objective, name)] for vae in vaes]
+            setattr(self.objective, name, torch.tensor(values, dtype=torch.float64))
+        # The models that share an optimiser.
+        self.groups: list[slice] = []
+        for _, members in groupby(vaes, key=lambda vae: vae.hparams["optimizer"]):
+            first = self.groups[-1].stop if self.groups else 0
+            self.groups.append(slice(first, first + len(list(members))))
+        # The layout of a model's weights in a row.
+        self.matrix = WeightMatrix([*self.model.parameters()])
+        # The error message for each model that has diverged, by its index: its results are meaningless.
+        self.failures: dict[int, str] = {}
+
+    def _add_model_dimension(self, module: nn.Module) -> None:
+        """Replace a module's own weights by zeros with a leading dimension for the models."""
+        if next(module.buffers(recurse=False), None) is not None:
+            raise InputError(f"{type(module).__name__}: a stack's models must have no state except their weights")
+        for name, weight in list(module.named_parameters(recurse=False)):
+            setattr(module, name, nn.Parameter(weight.new_zeros(len(self.vaes), *weight.shape)))
+
+    def _check_losses(self) -> None:
+        """Compare the loss of a grey image with each model's own, because a custom model may depend on its padding."""
+        weights = next(self.model.parameters())
+        image = weights.new_full((1, *self.model.image_shape), 0.5)
+        try:
+            with torch.no_grad():
+                found = self.elbo(image[None], weights.new_zeros(len(self.vaes), 1, self.latent_dim)).loss[:, 0]
+                own = [vae.elbo(image, weights.new_zeros(1, vae.latent_dim)).loss[0] for vae in self.vaes]
+        except Exception as error:  # a custom model may raise anything inside vmap
+            reason = " ".join(str(error).split())
+            raise InputError(f"{type(self.model).__name__}: torch.func cannot stack it: {reason}") from error
+        if not torch.allclose(found, torch.stack(own), rtol=1e-3):
+            raise InputError(f"{type(self.model).__name__}: cannot be stacked with another latent_dim")
+
+    def unstack(self) -> tuple[VAE, ...]:
+        """Return the models with their current weights, in the current precision."""
+        with torch.no_grad():
+            for name, weight in self.model.named_parameters():
+                for vae, padded in zip(self.vaes, weight.cpu(), strict=True):
+                    own = vae.get_parameter(name)
+                    own.data = padded[own_place(vae.latent_dim, own.shape, self.latent_dim, padded.shape)].clone()
+        return self.vaes
+
+    @property
+    def healthy(self) -> list[int]:
+        """The indices of the models that have not diverged."""
+        return [k for k in range(len(self.vaes)) if k not in self.failures]
+
+    def encode(self, images: Tensor) -> Gaussian:
+        """Return each model's posterior of each image, ``(K, B, latent_dim)``; zero beyond the model's ``latent_dim``.
+
+        Arguments:
+            images: ``(K, B, C, H, W)``, or ``(1, B, C, H, W)`` if all models see the same images.
+        """
+        if self._by_matrix_products:
+            mu, logvar = self.model.encode(images)
+        else:
+            mu, logvar = self._each("encode", (images, 0))
+        # The padding is zero already; this stops the gradient of a density in its variance, which is not zero.
+        own = self.own_dims.to(mu)
+        return Gaussian(mu * own, logvar * own)
+
+    def nll(self, z: Tensor, images: Tensor) -> Tensor:
+        """Return -log p(x|z) of each image for each model, in nats, ``(..., K, B)``.
+
+        Arguments:
+            z: latents ``(..., K, B, latent_dim)``.
+            images: ``(K, B, C, H, W)``, or ``(1, B, C, H, W)`` if all models see the same images.
+        """
+        if self._by_matrix_products:
+            return self.model.nll(z, images)
+        nll: Tensor = self._each("nll", (z, z.dim() - 3), (images, 0))
+        return nll
+
+    def elbo(self, images: Tensor, noise: Tensor) -> ELBO:
+        """Return the negative evidence lower bound of each image for each model, ``(K, B)``.
+
+        Arguments:
+            images: ``(K, B, C, H, W)``, or ``(1, B, C, H, W)`` if all models see the same images.
+            noise: ``(K, B, latent_dim)`` from N(0, I), zero beyond a model's own ``latent_dim``.
+        """
+        return draw(self, images, noise[None]).elbo()
+
+    def _each(self, method: str, *inputs: tuple[Tensor, int]) -> Any:
+        """Call a method of all models; each input comes with the index of its model dimension, of size K or 1."""
+        module = _Method(self.model, method)
+        shared = [given.shape[dim] == 1 for given, dim in inputs]
+        arguments = [given.squeeze(dim) if one else given for (given, dim), one in zip(inputs, shared, strict=True)]
+        dims = tuple(None if one else dim for (_, dim), one in zip(inputs, shared, strict=True))
+        each = vmap(partial(functional_call, module), in_dims=(0, dims), out_dims=inputs[0][1])
+        return each(dict(module.named_parameters()), tuple(arguments))
+
+    def configure_optimizers(self) -> Optimizer:
+        """Build one optimiser for each sequence of models with the same optimiser arguments.
+
+        The weights of a model become a row of one matrix, and its gradients a row of another: an optimiser steps
+        through one tensor instead of one per layer, and backward writes the gradients where the optimiser reads them.
+        """
+        self._rows = self.matrix.zeros(len(self.vaes))
+        self._gradients = torch.zeros_like(self._rows)
+        for weight, values in zip(self.model.parameters(), self.matrix.columns(self._rows), strict=True):
+            weight.data = values.copy_(weight.detach())
+        optimizers = []
+        for own in self.groups:
+            rows = nn.Parameter(self._rows[own])
+            rows.grad = self._gradients[own]
+            optimizers.append(self.vaes[own.start].build_optimizer([rows]))
+        return JointOptimizer(optimizers)
+
+    # Training: one step of every model per batch.
+
+    def on_fit_start(self) -> None:
+        if self.trainer.world_size > 1:
+            raise InputError(f"devices={self.trainer.world_size}: must be 1, because a stack trains in one process")
+        if self.device.type == "cpu":
+            cpu.prepare()
+
+    def on_train_epoch_start(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._count = 0
+        self._train_noise = self._streams("noise", self.current_epoch)
+
+    def training_step(self, batch: tuple[Sequence[Tensor], Sequence[Tensor]], batch_idx: int) -> None:
+        images, _ = batch
+        in_blocks = images[0].dim() > 1 + len(self.vaes[0].image_shape)
+        # Stacked one step at a time: the images of a block are more than the allocator keeps, and would be allocated
+        # anew each time.
+        steps = [*zip(*images, strict=True)] if in_blocks else [tuple(images)]
+        size = len(steps[0][0])
+        optimizer = self.optimizers()
+        assert isinstance(optimizer, LightningOptimizer)
+        assert isinstance(optimizer.optimizer, JointOptimizer)
+        each = optimizer.optimizer.each
+        # Set here, because the Trainer removes gradients before training and at every validation.
+        for weight, gradient in zip(self.model.parameters(), self.matrix.columns(self._gradients), strict=True):
+            weight.grad = gradient
+        # _BatchedLinear overwrites its gradients; those of other weights accumulate, so set them to zero at each step.
+        overwritten = self._by_matrix_products and not torch.is_autocast_enabled(self.device.type)
+        others = self.model.likelihood.parameters() if overwritten else ()
+        accumulated = (
+            [weight.grad for weight in others if weight.grad is not None] if overwritten else [self._gradients]
+        )
+        terms = []
+        samples = self.objective.samples
+        noises = self._draw(self._train_noise, len(steps) * samples * size).split(samples * size, 1)
+        for x, noise in zip(map(torch.stack, steps), noises, strict=True):
+            draws = draw(self, x, noise.unflatten(1, (samples, size)).movedim(1, 0))
+            objective = self.estimator.loss(self.objective(draws, self.global_step), draws)
+            for gradient in accumulated:
+                gradient.zero_()
+            # The models share no weights, so the gradient of the sum is that of each model.
+            self.manual_backward(objective.mean(1).sum())
+            scale_lr(each, self.schedule(self.global_step))
+            optimizer.step()
+            terms.append((objective.detach(), draws.nll.detach(), draws.kl.detach()))
+        objectives, nlls, kls = zip(*terms, strict=True)
+        objective, elbo = torch.cat(objectives, -1), ELBO.of(torch.cat(nlls, -1), torch.cat(kls, -2))
+        self._find_failures(objective.mean(1))
+        sums = elbo.sums()
+        if type(self.objective) is not NegativeELBO:  # whose value is train/loss
+            sums["objective"] = sum_in_double(objective)
+        # Log once per epoch, because each number of each model costs Lightning a millisecond.
+        sums["gradient_norm"] = self._gradients.norm(dim=1) * objective.shape[1]
+        self._sums = {name: total + self._sums.get(name, 0) for name, total in sums.items()}
+        self._count += objective.shape[1]
+        if self.trainer.is_last_batch:
+            self._log_means("train", self._sums, self._count)
+            rates = [
+                one.param_groups[0]["lr"] for own, one in zip(self.groups, each, strict=True) for _ in self.vaes[own]
+            ]
+            self._log_each("train/lr", in_double_precision(rates), batch_size=1)
+        self.log("loss", objective.mean(1).nanmean(), prog_bar=True, logger=False)
+
+    def on_train_epoch_end(self) -> None:
+        log_position(self)
+
+    def _find_failures(self, losses: Tensor) -> None:
+        norms = self._rows.norm(dim=1)
+        for k in (~(losses + norms).isfinite()).nonzero().flatten().tolist():
+            optimizer = self.vaes[k].hparams["optimizer"]
+            self.failures.setdefault(
+                k,
+                divergence(losses[k], norms[k], self.current_epoch, self.global_step, optimizer.get("lr")),
+            )
+
+    # Validation and test: the noise is the same in each pass, so that passes can be compared.
+
+    def on_validation_epoch_start(self) -> None:
+        self._eval_noise = self._streams("evaluation")
+        self._posteriors = PosteriorMoments()
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        self._evaluate("val", batch)
+
+    def on_validation_epoch_end(self) -> None:
+        kl, active = self._posteriors.result()
+        for vae, own in zip(self.vaes, kl, strict=True):
+            vae.kl_by_dimension = own[: vae.latent_dim]
+        self._log_each(f"{'test' if self.trainer.testing else 'val'}/active_units", active.sum(-1).double())
+        log_position(self)
+
+    on_test_epoch_start = on_validation_epoch_start
+
+    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        self._evaluate("test", batch)
+
+    on_test_epoch_end = on_validation_epoch_end
+
+    def _evaluate(self, stage: str, batch: tuple[Tensor, Tensor]) -> None:
+        images, _ = batch
+        draws = draw(self, images[None], self._draw(self._eval_noise, len(images))[None])
+        self._posteriors.add(draws.mu, draws.kl)
+        self._log_means(stage, draws.elbo().sums(), len(images))
+
+    def _streams(self, name: str, *indices: int) -> list[NormalStream]:
+        dtype = next(self.parameters()).dtype
+        return [
+            NormalStream(generator(vae.seed, name, *indices), vae.latent_dim, self.device, dtype) for vae in self.vaes
+        ]
+
+    def _draw(self, streams: Sequence[NormalStream], count: int) -> Tensor:
+        """Return the next rows of each model's stream, ``(K, count, latent_dim)``, zero beyond its ``latent_dim``."""
+        noise = next(self.parameters()).new_zeros(len(streams), count, self.latent_dim)
+        for own, stream in zip(noise, streams, strict=True):
+            own[:, : stream.size] = stream.draw(count)
+        return noise
+
+    def _log_means(self, stage: str, sums: Mapping[str, Tensor], count: int) -> None:
+        """Log the exact mean of each term over the epoch, ``k/stage/term`` for the k-th model."""
+        means = {
+            f"{k}/{stage}/{name}": total / count for name, totals in sums.items() for k, total in enumerate(totals)
+        }
+        self.log_dict(means, on_step=False, on_epoch=True, batch_size=count)
+
+    def _log_each(self, name: str, values: Tensor, **options: Any) -> None:
+        self.log_dict({f"{k}/{name}": value for k, value in enumerate(values)}, on_step=False, on_epoch=True, **options)

@@ -1,0 +1,50 @@
+"""Encoder and decoder made of linear layers."""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from math import prod
+
+from torch import nn
+
+__all__ = ["ACTIVATIONS", "mlp_decoder", "mlp_encoder"]
+
+# Activations between linear layers, by name.
+ACTIVATIONS: Mapping[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "elu": nn.ELU,
+    "silu": nn.SiLU,
+    "gelu": nn.GELU,
+    "tanh": nn.Tanh,
+}
+
+
+def mlp_encoder(
+    image_shape: Sequence[int], widths: Sequence[int], latent_dim: int, activation: str = "relu"
+) -> nn.Sequential:
+    """Return an encoder: images ``(..., C, H, W)`` to ``(..., 2 * latent_dim)``.
+
+    The output is mu and logvar side by side, from one matrix for both heads.
+    """
+    return nn.Sequential(
+        nn.Flatten(start_dim=-len(image_shape)),
+        *_mlp([prod(image_shape), *widths, 2 * latent_dim], activation),
+    )
+
+
+def mlp_decoder(
+    latent_dim: int, widths: Sequence[int], image_shape: Sequence[int], activation: str = "relu"
+) -> nn.Sequential:
+    """Return a decoder: latents ``(..., latent_dim)`` to the logits of the pixels, ``(..., C, H, W)``."""
+    return nn.Sequential(
+        *_mlp([latent_dim, *widths, prod(image_shape)], activation),
+        nn.Unflatten(-1, tuple(image_shape)),
+    )
+
+
+def _mlp(sizes: Sequence[int], activation: str) -> list[nn.Module]:
+    """Return linear layers of these sizes with an activation between consecutive ones."""
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(sizes):
+        layers += [nn.Linear(inputs, outputs), ACTIVATIONS[activation]()]
+    return layers[:-1]

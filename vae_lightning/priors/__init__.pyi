@@ -1,0 +1,7 @@
+from .prior import Prior
+from .standard import StandardNormal
+
+__all__ = [
+    "Prior",
+    "StandardNormal",
+]

@@ -1,0 +1,1 @@
+"""Runs: train and evaluate a run, and read and write its directory."""

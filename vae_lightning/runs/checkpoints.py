@@ -1,0 +1,91 @@
+"""Checkpoints that survive a crash."""
+
+import logging
+import os
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins.io import TorchCheckpointIO
+
+from vae_lightning.config.errors import InputError
+from vae_lightning.config.targets import find_class
+from vae_lightning.models.vae import VAE
+from vae_lightning.runs.directory import checkpoint_path
+
+__all__ = ["SafeCheckpointIO", "checkpoints", "load_vae", "read_checkpoint"]
+
+log = logging.getLogger(__name__)
+
+
+class SafeCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint to a temporary file, then moves it into place.
+
+    The old ``last.ckpt`` becomes ``previous.ckpt``: a crash at any moment leaves at least one of the two intact.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f"{path.name}.part")
+        try:
+            with part.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+        except Exception as error:
+            part.unlink(missing_ok=True)
+            # If the disk is full, torch raises a RuntimeError that does not mention the disk.
+            raise OSError(f"{path}: cannot be written ({error}); the earlier checkpoint is unchanged") from error
+        if path.name == "last.ckpt" and path.exists():
+            os.replace(path, path.with_name("previous.ckpt"))
+        os.replace(part, path)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Return a checkpoint's tensors and plain values, without running any code that the file may contain.
+
+    Raises:
+        InputError: if the file is damaged, even by a single bit, or contains anything else.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()  # torch itself does not verify the checksums
+        if damaged is not None:
+            raise ValueError(f"the checksum of {damaged} is wrong")
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises errors of many types on damaged files
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path}: cannot be loaded: {reason}") from error
+    return content
+
+
+def load_vae(path: Path, target: object) -> VAE:
+    """Return the model of a checkpoint, on the CPU and in training mode.
+
+    Arguments:
+        path: the checkpoint's path.
+        target: the full name of the model's class, ``model._target_`` in the run's configuration.
+
+    Raises:
+        InputError: if there is no such class, or the checkpoint is damaged or has another architecture.
+    """
+    model_class = find_class("model._target_", target, VAE)
+    read_checkpoint(path)  # refuses a damaged checkpoint
+    try:
+        return model_class.load_from_checkpoint(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, KeyError, TypeError) as error:  # another architecture
+        raise InputError(f"{path}: does not fit the model: {' '.join(str(error).split())}") from error
+
+
+def checkpoints(run: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield the checkpoints from which a run can resume, newest first, with their content; log damaged ones."""
+    for which in ("last", "previous"):
+        path = checkpoint_path(run, which)
+        if path.exists():
+            try:
+                yield path, read_checkpoint(path)
+            except InputError as error:
+                log.warning("%s; trying the checkpoint before it", error)

@@ -1,0 +1,32 @@
+"""The table that a run prints at its end."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from vae_lightning.runs.directory import CURVES, METRICS, checkpoint_path
+
+__all__ = ["closing_table"]
+
+
+def closing_table(metrics: Mapping[str, float], run: Path, monitors: Iterable[str]) -> str:
+    """Return a run's losses, in nats per image, its accuracies, in [0, 1], and the paths of its other results."""
+    stages = [stage for stage in ("train", "val", "test") if f"{stage}/loss" in metrics]
+    lines = ["", f"{'':14}" + "".join(f"{stage:>10}" for stage in stages)]
+    rows = {"loss = -ELBO": "{}/loss", "recon": "{}/recon", "kl": "{}/kl", "probe accuracy": "probe/{}_acc"}
+    for title, key in rows.items():
+        numbers = [metrics.get(key.format(stage)) for stage in stages]
+        if any(number is not None for number in numbers):
+            digits = 4 if "acc" in key else 2
+            cells = ["" if number is None else f"{number:.{digits}f}" for number in numbers]
+            lines.append(f"{title:14}" + "".join(f"{cell:>10}" for cell in cells))
+    epochs = f"{metrics['epochs']:.0f} epoch{'s' * (metrics['epochs'] != 1)}"
+    lines += ["", f"{epochs} in {metrics['fit_seconds']:.1f} s; losses in nats per image"]
+    places = {
+        "numbers": run / METRICS,
+        "curves": run / CURVES,
+        "pictures": run / "figures",
+        "weights": checkpoint_path(run, "last"),
+    }
+    lines += [f"{title:10} {place}" for title, place in places.items() if place.exists()]
+    lines += [f"{'monitor':10} {command}" for command in monitors]
+    return "\n".join(lines)

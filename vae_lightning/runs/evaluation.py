@@ -1,0 +1,197 @@
+"""Evaluate a run's checkpoint on one split of its data."""
+
+import logging
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from lightning.pytorch import LightningDataModule, Trainer
+from torch import Tensor
+
+from vae_lightning.callbacks.figures import Figures
+from vae_lightning.callbacks.linear_probe import LinearProbe
+from vae_lightning.config.errors import InputError
+from vae_lightning.config.targets import build
+from vae_lightning.data.image_data_module import ImageDataModule
+from vae_lightning.evaluation.curves import draw_curves
+from vae_lightning.evaluation.features import encode_images
+from vae_lightning.evaluation.kl_parts import kl_parts
+from vae_lightning.evaluation.log_likelihood import log_likelihood
+from vae_lightning.evaluation.probe import linear_probe
+from vae_lightning.models.eval_mode import eval_mode
+from vae_lightning.posteriors.statistics import active_units, kl_per_dimension
+from vae_lightning.runs.checkpoints import load_vae
+from vae_lightning.runs.directory import CURVES
+from vae_lightning.runs.warnings import filter_warnings
+from vae_lightning.streams import NormalStream, generator
+from vae_lightning.whole_files import write_figure
+
+__all__ = ["Evaluation"]
+
+log = logging.getLogger(__name__)
+
+
+class Evaluation:
+    """Evaluates a run's model on one split of the run's data.
+
+    Arguments:
+        config: the run's stored configuration.
+        checkpoint: the path of the run's checkpoint.
+        options: the options of ``conf/evaluate.yaml``.
+
+    Raises:
+        InputError: if the data, the model or the probe cannot be built, or there are fewer images than requested.
+    """
+
+    def __init__(self, config: Mapping[str, Any], checkpoint: Path, options: Mapping[str, Any]) -> None:
+        filter_warnings()
+        self.config, self.options, self.split = config, options, str(options["split"])
+        self.data: Any = build("data", config["data"], LightningDataModule)
+        if self.split == "train" and not isinstance(self.data, ImageDataModule):
+            raise InputError(
+                "split=train: must be test or val, unless data is an ImageDataModule, which orders its training images"
+            )
+        self.vae = load_vae(checkpoint, config["model"].get("_target_"))
+        node = config["callbacks"].get("probe")
+        self.probe = build("callbacks.probe", node, LinearProbe) if node else None
+        self.trainer = build(
+            "trainer",
+            options["trainer"],
+            Trainer,
+            callbacks=[self.probe] if self.probe is not None and self.split == "test" else [],
+            logger=False,
+            enable_progress_bar=False,
+        )
+        self.batches = self._batches()
+        self.images = self._first_images()
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        """The settings with which the metrics are computed."""
+        weights = next(self.vae.parameters())
+        return {
+            "checkpoint": self.options["checkpoint"],
+            "split": self.split,
+            "images": len(self.images),
+            "all_images": self.options["images"] is None,
+            "samples": self.options["samples"] or 0,
+            "seed": self.options["seed"],
+            "chunk_size": self.options["chunk_size"],
+            "precision": str(weights.dtype).removeprefix("torch."),
+            "device": str(weights.device),
+            "units": "nats per image",
+            "binarisation": self.config["data"].get("binarisation", "none"),
+            "likelihood": self.vae.likelihood.meaning,
+        }
+
+    def losses(self) -> dict[str, float]:
+        """Return the losses over all images of the split and, for the test, the accuracies of the run's own probe."""
+        if self.split == "test":
+            self.trainer.test(self.vae, datamodule=self.data, verbose=False)
+        elif self.split == "val":
+            self.trainer.validate(self.vae, datamodule=self.data, verbose=False)
+        else:
+            self.trainer.validate(self.vae, dataloaders=self.batches, verbose=False)
+        logged = {name: float(value) for name, value in self.trainer.callback_metrics.items() if "/" in name}
+        if self.split == "train":
+            return {name.replace("val/", "train/"): value for name, value in logged.items()}
+        return logged
+
+    def closer(self) -> dict[str, Any]:
+        """Return the parts of the KL, the active units and, with samples, log p(x); call :meth:`losses` first.
+
+        Raises:
+            FloatingPointError: if the log-likelihood of an image is not finite.
+        """
+        self.vae.to(self.trainer.strategy.root_device)
+        found = self._posterior_results() | (self._likelihood_results() if self.options["samples"] else {})
+        return {f"{self.split}/{name}": value for name, value in found.items()}
+
+    def chosen_probe(self) -> dict[str, Any]:
+        """Return the accuracies of the run's own probe with the C that validation chooses."""
+        C, own = self.options["probe_C"], self.probe or LinearProbe()
+        if C is None:
+            return {}
+        validation = self.data.val_dataloader()
+        if not len(validation):
+            log.info(
+                "probe_C=%s: not used, because the run has no validation images to choose by (data.val_size=0); the "
+                "run's own probe, with C=%s, is the only one",
+                C,
+                own.fit_options["C"],
+            )
+            return {}
+        train = encode_images(self.vae, self.data.train_dataloader(), own.max_train_images)
+        val = encode_images(self.vae, validation)
+        test = encode_images(self.vae, self.data.test_dataloader()) if self.split == "test" else None
+        result = linear_probe(train, val, test, **(own.fit_options | {"C": C}), progress=True)
+        accuracies = {"train_acc": result.train_acc, "val_acc": result.val_acc, "test_acc": result.test_acc}
+        return {
+            "chosen_probe/C": result.C,
+            **{f"chosen_probe/{name}": accuracy for name, accuracy in accuracies.items() if accuracy is not None},
+        }
+
+    def draw(self, run: Path) -> None:
+        """Write the pictures to the run's ``figures/``, even if the run itself wrote none."""
+        node, folder = self.config["callbacks"].get("figures"), run / "figures"
+        figures = (
+            build("callbacks.figures", {**node, "directory": str(folder)}, Figures) if node else Figures(str(folder))
+        )
+        figures.write(self.vae, self.batches, f"{'training' if self.split == 'train' else self.split} images")
+        if (run / CURVES).exists():
+            rows = [row.dropna().to_dict() for _, row in pd.read_csv(run / CURVES).iterrows()]
+            write_figure(folder / "curves.png", draw_curves(rows))
+
+    def _batches(self) -> Iterable[tuple[Tensor, Tensor]]:
+        """Return the split's batches, unshuffled."""
+        self.data.prepare_data()
+        self.data.setup({"test": "test", "val": "validate", "train": "fit"}[self.split])
+        batches: Iterable[tuple[Tensor, Tensor]]
+        if self.split == "train":
+            batches = self.data.ordered_dataloader(self.data.train)
+        else:
+            batches = self.data.test_dataloader() if self.split == "test" else self.data.val_dataloader()
+        return batches
+
+    def _first_images(self) -> Tensor:
+        """Return the first ``count`` images of the split, ``(count, C, H, W)``, or all of them."""
+        count, found, seen = self.options["images"], [], 0
+        for images, _ in self.batches:
+            found.append(images)
+            seen += len(images)
+            if count is not None and seen >= count:
+                break
+        if count is not None and seen < count:
+            raise InputError(f"images={count}: must be at most {seen}, because split={self.split} has no more")
+        return torch.cat(found)[:count]
+
+    def _posterior_results(self) -> dict[str, Any]:
+        weights = next(self.vae.parameters())
+        with eval_mode(self.vae):
+            encoded = [self.vae.encode(part.to(weights)) for part in self.images.split(1000)]
+        mu, logvar = (torch.cat(terms).cpu() for terms in zip(*encoded, strict=True))
+        source = generator(self.options["seed"], "posterior")
+        noise = NormalStream(source, mu.shape[1], dtype=torch.float64).draw(len(mu))
+        return {
+            "active_units": int(active_units(mu).sum()),
+            **kl_parts(mu, logvar, noise, progress=True)._asdict(),
+            "kl_per_dimension": kl_per_dimension(mu, logvar).tolist(),
+        }
+
+    def _likelihood_results(self) -> dict[str, Any]:
+        options = self.options
+        found = log_likelihood(
+            self.vae, self.images, options["samples"], options["seed"], options["chunk_size"], progress=True
+        )
+        mean, standard_error = found.mean()
+        bias = found.bias()
+        return {
+            "log_likelihood": mean,
+            "log_likelihood_standard_error": standard_error,
+            "log_likelihood_bias": None if math.isnan(bias) else bias,
+            "effective_samples": float(found.effective_samples.mean()),
+            "elbo": float(found.elbo.mean()),
+        }

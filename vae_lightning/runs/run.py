@@ -1,0 +1,121 @@
+"""A run: its configuration, directory, callbacks and loggers."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from lightning.pytorch import Callback
+from lightning.pytorch.loggers import Logger
+from omegaconf import OmegaConf
+
+from vae_lightning.callbacks.curves import Curves
+from vae_lightning.config.errors import InputError
+from vae_lightning.config.targets import build
+from vae_lightning.runs.directory import (
+    CONFIG,
+    ENVIRONMENT,
+    FAILURE,
+    METRICS,
+    TRACKERS,
+    clear,
+    stored_metrics,
+    stored_tracker_ids,
+)
+from vae_lightning.trackers.configuration import show_config, show_result
+from vae_lightning.trackers.records import begin_trackers, end_trackers, tracker_ids
+from vae_lightning.whole_files import write_file, write_json
+
+__all__ = ["Run"]
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Run:
+    """A run, from the start of its training to its end.
+
+    Arguments:
+        config: the configuration, every value resolved.
+        hyperparameters: the hyperparameters that distinguish this run from others, with their values, for
+            TensorBoard's HParams.
+
+    Attributes:
+        directory: the run directory.
+        callbacks: the callbacks by name, without those that monitor validation if there is none.
+        loggers: the loggers by name; empty until :meth:`begin_loggers`.
+
+    Raises:
+        InputError: if a callback cannot be built.
+    """
+
+    def __init__(self, config: Mapping[str, Any], hyperparameters: Mapping[str, Any]) -> None:
+        self.config, self.hyperparameters = config, hyperparameters
+        self.directory = Path(config["run_dir"])
+        self.callbacks: dict[str, Callback] = {}
+        self.loggers: dict[str, Logger] = {}
+        for name, node in config["callbacks"].items():
+            if config["data"].get("val_size") == 0 and str((node or {}).get("monitor", "")).startswith("val/"):
+                log.info("callbacks.%s is left out, because it monitors %s and data.val_size=0", name, node["monitor"])
+            elif node:
+                self.callbacks[name] = build(f"callbacks.{name}", node, Callback)
+
+    def build_model(self, data: object, base: type[T]) -> T:
+        """Build the model; if ``model.image_shape`` is null, it is the shape of the data's images.
+
+        Raises:
+            InputError: if the model cannot be built, or expects images of another shape.
+        """
+        node, shape = self.config["model"], getattr(data, "image_shape", None)
+        if shape is None:  # custom data without this attribute
+            return build("model", node, base)
+        if node.get("image_shape", shape) is None:
+            node = {**node, "image_shape": list(shape)}
+        model = build("model", node, base)
+        found = getattr(model, "image_shape", shape)
+        if tuple(found) != tuple(shape):
+            raise InputError(f"model.image_shape={list(found)}: must be {list(shape)}, as in the data, or null")
+        return model
+
+    def begin_loggers(self, checkpoint: Mapping[str, Any] | None) -> None:
+        """Build the loggers; a run that resumes continues its records from the checkpoint's step.
+
+        Raises:
+            InputError: if a logger cannot be built, its server cannot be reached, or its login is missing.
+        """
+        ids = {} if self.config["restart"] else stored_tracker_ids(self.directory)
+        self.loggers = begin_trackers(self.config["logger"], ids, checkpoint["global_step"] if checkpoint else None)
+
+    def begin(self, environment: Mapping[str, Any], resumes: bool) -> None:
+        """Write the configuration, environment and tracker IDs; unless the run resumes, clear an earlier one first."""
+        if not resumes and (self.directory / CONFIG).exists():
+            clear(self.directory)
+        (self.directory / FAILURE).unlink(missing_ok=True)
+        write_file(self.directory / CONFIG, OmegaConf.to_yaml(dict(self.config)))
+        write_json(self.directory / ENVIRONMENT, environment)
+        if ids := tracker_ids(self.loggers):
+            write_json(self.directory / TRACKERS, ids)
+        show_config(self.loggers.values(), self.config, resumes)
+
+    def final_metrics(self, logged: Mapping[str, Any]) -> dict[str, float]:
+        """Return the run's losses and accuracies.
+
+        Arguments:
+            logged: the Trainer's metrics. After a resume they lack the earlier epochs, which the curves have.
+        """
+        everything = dict(logged)
+        for callback in self.callbacks.values():
+            for row in callback.rows if isinstance(callback, Curves) else ():
+                everything |= row
+        stages = ("train/", "val/", "test/", "probe/", "gradient/")
+        return {name: float(value) for stage in stages for name, value in everything.items() if name.startswith(stage)}
+
+    def finish(self, metrics: Mapping[str, float]) -> None:
+        """Log the hyperparameters and final metrics to TensorBoard's HParams; mark the run as complete."""
+        show_result(self.loggers.values(), self.hyperparameters, metrics)
+        write_json(self.directory / METRICS, metrics)
+
+    def end_loggers(self) -> None:
+        """End the records, as finished if the run is complete, otherwise as failed."""
+        end_trackers(self.loggers.values(), failed=stored_metrics(self.directory) is None)

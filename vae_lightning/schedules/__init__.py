@@ -1,0 +1,6 @@
+"""Schedules: factors of the learning rate, or of the KL's weight, by optimiser step."""
+
+import lazy_loader
+
+# Names are imported on first use, so that the commands answer --help and refuse bad input before torch is loaded.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

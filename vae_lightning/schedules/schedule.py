@@ -1,0 +1,13 @@
+"""The base class of schedules."""
+
+from abc import ABC, abstractmethod
+
+__all__ = ["Schedule"]
+
+
+class Schedule(ABC):
+    """A factor for each optimiser step, a function of that step alone: a resumed run needs no state for it."""
+
+    @abstractmethod
+    def __call__(self, step: int) -> float:
+        """Return the factor of an optimiser step, counted from 0."""

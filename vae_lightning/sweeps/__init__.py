@@ -1,0 +1,1 @@
+"""Sweeps: many runs, trained one by one or as stacks, and their report."""

@@ -1,0 +1,49 @@
+"""Fingerprints of jobs, which identify complete jobs without composing their configurations."""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from vae_lightning.runs.directory import FAILURE, JOB, METRICS
+
+__all__ = ["complete_jobs", "fingerprint", "fingerprints", "finished_jobs"]
+
+
+def fingerprint(sources: Iterable[Any], overrides: Sequence[str]) -> str:
+    """Return a hash of everything that a job's configuration is composed of.
+
+    It covers all YAML files of the search path, the environment variables that they name, and the overrides. Jobs with
+    the same fingerprint have the same configuration; the converse need not hold.
+
+    Arguments:
+        sources: Hydra's ``runtime.config_sources``, each with a ``schema`` and a ``path``.
+        overrides: the job's overrides, as ``key=value``.
+    """
+    return fingerprints(sources, [overrides])[0]
+
+
+def fingerprints(sources: Iterable[Any], jobs: Iterable[Sequence[str]]) -> list[str]:
+    """Return the :func:`fingerprint` of each of several jobs, reading the files only once."""
+    files = []
+    for source in sources:
+        if source.schema == "file":
+            for file in sorted(Path(source.path).rglob("*.yaml")):
+                content = file.read_text()
+                named = [os.environ.get(name) for name in re.findall(r"oc\.env:(\w+)", content)]
+                files.append(repr((str(file.relative_to(source.path)), content, named)))
+    return [hashlib.sha256("".join([repr(sorted(overrides)), *files]).encode()).hexdigest() for overrides in jobs]
+
+
+def complete_jobs(sweep: Path) -> set[str]:
+    """Return the fingerprints of the complete jobs in a sweep's folder."""
+    jobs = [job for job in sweep.glob(f"*/{JOB}") if (job.parent / METRICS).exists()]
+    return {json.loads(job.read_text())["fingerprint"] for job in jobs}
+
+
+def finished_jobs(sweep: Path) -> int:
+    """Count the jobs in a sweep's folder that are complete or have failed."""
+    return sum((job.parent / METRICS).exists() or (job.parent / FAILURE).exists() for job in sweep.glob(f"*/{JOB}"))

@@ -1,0 +1,52 @@
+"""Jobs of a grid: skip the complete ones, and check the others before the first one runs."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra.core.config_loader import ConfigLoader
+from omegaconf import DictConfig
+
+from vae_lightning.config.refusal import remove_empty
+from vae_lightning.config.resolving import resolved
+from vae_lightning.runs.checking import check_config
+from vae_lightning.runs.stored_config import check_same
+from vae_lightning.sweeps.composing import composed_job
+from vae_lightning.sweeps.fingerprints import complete_jobs, fingerprints
+from vae_lightning.trackers.rules import check_trackers
+
+__all__ = ["remaining_jobs"]
+
+log = logging.getLogger(__name__)
+
+
+def remaining_jobs(loader: ConfigLoader, config: DictConfig, jobs: Sequence[list[str]]) -> list[list[str]]:
+    """Check the jobs that are not complete, and return them.
+
+    A complete job is recognised without composing its configuration, which would take 0.1 s.
+
+    Arguments:
+        loader: Hydra's configuration loader.
+        config: the multirun's configuration, including the ``hydra`` node.
+        jobs: the overrides of each job.
+
+    Raises:
+        InputError: for the first job that would be refused; the sweep's folder is then removed if it is empty.
+    """
+    sweep = Path(config.hydra.sweep.dir)
+    complete = complete_jobs(sweep)
+    identified = zip(jobs, fingerprints(config.hydra.runtime.config_sources, jobs), strict=True)
+    remaining = [job for job, fingerprint in identified if "restart=true" in job or fingerprint not in complete]
+    if len(remaining) < len(jobs):
+        log.info("%d of %d jobs are complete", len(jobs) - len(remaining), len(jobs))
+    try:
+        for job in remaining:
+            with composed_job(loader.load_sweep_config(config, job)) as cfg:
+                checked = resolved(cfg)
+                check_config(checked)
+                check_trackers(checked["logger"])
+                check_same(Path(checked["run_dir"]), checked)
+    except Exception:
+        remove_empty(str(sweep))
+        raise
+    return remaining

@@ -1,0 +1,30 @@
+"""The names of a sweep's jobs."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from vae_lightning.config.axes import axis_values
+
+__all__ = ["job_name"]
+
+LONGEST_NAME = 120  # file systems allow 255 bytes
+
+
+def job_name(values: Mapping[str, Any]) -> str:
+    """Return the values as a folder name, ``latent_dim=20,lr=0.001``, with a hash appended if it cannot hold them."""
+    plain = ",".join(f"{name}={value}" for name, value in values.items()) or "job"
+    safe = re.sub(r"[^\w.,=+\[\]-]+", "_", plain)[:LONGEST_NAME].strip(".")
+    if safe != plain:
+        safe = f"{safe}-{hashlib.sha256(plain.encode()).hexdigest()[:8]}"
+    return safe
+
+
+OmegaConf.register_new_resolver(
+    "job_name",
+    lambda axes, *, _root_: job_name(axis_values(axes, _root_)),
+    replace=True,
+)

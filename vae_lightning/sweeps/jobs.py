@@ -1,0 +1,92 @@
+"""Jobs of a sweep: run a job and record its failure."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn, JobStatus
+from omegaconf import DictConfig
+
+from vae_lightning.config.axes import axis_values
+from vae_lightning.config.errors import InputError
+from vae_lightning.runs.directory import CONFIG, FAILURE, JOB, METRICS
+from vae_lightning.sweeps.composing import composed_job
+from vae_lightning.sweeps.fingerprints import fingerprint
+from vae_lightning.whole_files import write_json
+
+__all__ = ["job_description", "lost_job", "run_job"]
+
+log = logging.getLogger(__name__)
+STOPPED = "stopped"  # a file in a sweep's folder: a job has failed with sweep.on_failure=stop
+
+
+def run_job(cfg: DictConfig, train: Callable[[DictConfig], Mapping[str, float]]) -> float | None:
+    """Run one job of a sweep; a failure is recorded in its folder and log, and the other jobs continue.
+
+    Returns:
+        The sweep's objective, for Hydra's sweepers; None if the job failed or has no such metric.
+
+    Raises:
+        InputError: if the job's folder holds a run of another configuration.
+    """
+    from vae_lightning.sweeps.report import write_report
+
+    job = Path(cfg.run_dir)
+    if (job.parent / STOPPED).exists():
+        log.warning("%s is not run, because a job has failed (sweep.on_failure=stop)", job.name)
+        return None
+    complete = (job / METRICS).exists()
+    description = job_description(cfg)
+    if not (job / CONFIG).exists():
+        write_json(job / JOB, description)
+    try:
+        metrics = train(cfg)
+    except Exception as error:
+        if isinstance(error, InputError) and (job / CONFIG).exists():
+            raise  # the folder holds a run of another configuration, which must stay unchanged
+        log.exception("the job failed")
+        _record_failure(cfg, f"{type(error).__name__}: {error}")
+        metrics = {}
+    write_json(job / JOB, description)
+    if not (complete and metrics):  # a job that was already complete changes nothing
+        write_report(job.parent)
+    return metrics.get(cfg.sweep.objective)
+
+
+def lost_job(loader: ConfigLoader, sweep: DictConfig, overrides: Sequence[str], error: Exception) -> JobReturn:
+    """Record the failure of a job whose worker died, by a signal or with its machine; return the result for Hydra.
+
+    Arguments:
+        loader: Hydra's configuration loader.
+        sweep: the multirun's configuration.
+        overrides: the job's overrides, as ``key=value``.
+        error: the error that the engine raised.
+    """
+    with composed_job(loader.load_sweep_config(sweep, list(overrides))) as cfg:
+        job = Path(cfg.run_dir)
+        if not (job / METRICS).exists():
+            why = next(iter(str(error).splitlines()), "")
+            write_json(job / JOB, job_description(cfg))
+            _record_failure(cfg, f"its worker died ({type(error).__name__}: {why}); run the sweep again to resume")
+        log.error("%s: its worker died", job.name)
+    return JobReturn(overrides=overrides, status=JobStatus.COMPLETED)
+
+
+def job_description(cfg: DictConfig) -> dict[str, Any]:
+    """Return the content of ``job.json``: the job's axes with their values, the sweep's objective and a fingerprint."""
+    hydra = HydraConfig.get()
+    return {
+        "axes": axis_values(cfg.sweep.axes, cfg),
+        "objective": cfg.sweep.objective,
+        "fingerprint": fingerprint(hydra.runtime.config_sources, hydra.overrides.task),
+    }
+
+
+def _record_failure(cfg: DictConfig, why: str) -> None:
+    job = Path(cfg.run_dir)
+    write_json(job / FAILURE, {"error": why})
+    if cfg.sweep.on_failure == "stop":
+        (job.parent / STOPPED).touch()

@@ -1,0 +1,111 @@
+"""The report of a sweep: results.csv, summary.md and report.html."""
+
+import base64
+import os
+import shlex
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+import pandas as pd
+
+from vae_lightning.sweeps.curves import draw_sweep_curves
+from vae_lightning.sweeps.heat_maps import draw_metrics
+from vae_lightning.sweeps.results import read_sweep
+from vae_lightning.sweeps.trade_off import draw_trade_off
+from vae_lightning.whole_files import write_figure, write_file
+
+__all__ = ["closing_lines", "write_report"]
+
+# Validation metrics of every configuration, and test metrics of the best one only.
+SHOWN = ["val/loss", "val/recon", "val/kl", "probe/val_acc"]
+SHOWN_OF_TEST = ["test/loss", "test/recon", "test/kl", "probe/test_acc"]
+PICTURES = {"val_loss", "probe_val_acc", "trade_off", "curves"}
+
+
+def write_report(sweep: Path) -> pd.DataFrame:
+    """Write ``results.csv``, ``summary.md``, ``report.html`` and pictures to a sweep's folder; return the results."""
+    results, ranked, settings, objective = read_sweep(sweep)
+    write_file(sweep / "results.csv", results.to_csv(index=False))
+    tables = _tables(results, ranked, settings, objective)
+    counts = ", ".join(f"{count} {status}" for status, count in results["status"].value_counts().items())
+    head = f"{len(results)} jobs: {counts}. Ranked by {objective}; metrics are means over seeds ± standard deviation."
+    markdown = [f"# {sweep.name}", head]
+    html = [f"<h1>{escape(sweep.name)}</h1><p>{escape(head)}</p>"]
+    for title, table in tables:
+        markdown += [f"## {title}", _markdown(table)]
+        html += [f"<h2>{escape(title)}</h2>", table.to_html(index=False, border=0, justify="left")]
+    pictures = draw_metrics(ranked, settings) + draw_trade_off(ranked, settings)
+    pictures += draw_sweep_curves(sweep, results, settings)
+    for name in PICTURES - {name for name, _, _ in pictures}:  # left by a report on fewer jobs
+        (sweep / "figures" / f"{name}.png").unlink(missing_ok=True)
+    for name, title, figure in pictures:
+        data = base64.b64encode(write_figure(sweep / "figures" / f"{name}.png", figure)).decode()
+        html.append(f'<h2>{escape(title)}</h2><img alt="{escape(title)}" src="data:image/png;base64,{data}">')
+    links = "".join(
+        f'<tr><td><a href="{escape(job)}/">{escape(job)}</a></td><td>{escape(status)}</td><td>{escape(why)}</td></tr>'
+        for job, status, why in zip(results["job"], results["status"], results["why"], strict=True)
+    )
+    html.append(f"<h2>Jobs</h2><table>{links}</table>")
+    write_file(sweep / "summary.md", "\n\n".join(markdown) + "\n")
+    write_file(sweep / "report.html", _PAGE.format(title=escape(sweep.name), body="\n".join(html)))
+    return results
+
+
+def closing_lines(sweep: Path) -> str:
+    """Return the lines that a sweep prints at its end: the best configuration, and the paths of the results."""
+    _, ranked, settings, objective = read_sweep(sweep)
+    folder = Path(os.path.relpath(sweep))
+    lines = []
+    if len(ranked):
+        best = _formatted(ranked.head(1), settings, [objective]).iloc[0]
+        values = ", ".join(f"{axis}={best[axis]}" for axis in settings)
+        lines.append(f"{'best':10} {f'{values}   ' if values else ''}{objective} {best[objective]}")
+    lines += [f"{'results':10} {folder / 'results.csv'}", f"{'report':10} {folder / 'report.html'}"]
+    if any(sweep.glob("*/tensorboard")):
+        lines.append(f"{'monitor':10} tensorboard --logdir {shlex.quote(str(folder))}")
+    return "\n".join(lines)
+
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
+<style>
+body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222 }}
+table {{ border-collapse: collapse }}
+td, th {{ padding: .2rem .9rem .2rem 0; border-bottom: 1px solid #ddd; text-align: left }}
+img {{ max-width: 100% }}
+</style></head><body>
+{body}
+</body></html>
+"""
+
+
+def _tables(
+    results: pd.DataFrame, ranked: pd.DataFrame, settings: Sequence[str], objective: str
+) -> list[tuple[str, pd.DataFrame]]:
+    tables = []
+    if len(ranked):
+        columns = dict.fromkeys([objective, *SHOWN])
+        tables.append(("Test metrics of the best configuration", _formatted(ranked.head(1), settings, SHOWN_OF_TEST)))
+        tables.append(("Configurations, best first", _formatted(ranked, settings, list(columns))))
+    incomplete = results[results["status"] != "complete"]
+    if len(incomplete):
+        tables.append(("Jobs that are not complete", incomplete[["job", "status", "why"]]))
+    return tables
+
+
+def _formatted(ranked: pd.DataFrame, settings: Sequence[str], metrics: Sequence[str]) -> pd.DataFrame:
+    table = ranked[[*settings, "runs"]].copy()
+    for name in metrics:
+        if name in ranked:
+            digits = 4 if name.endswith("_acc") else 2
+            table[name] = [
+                f"{mean:.{digits}f}" + ("" if pd.isna(std) else f" ± {std:.{digits}f}")
+                for mean, std in zip(ranked[name], ranked[f"{name} std"], strict=True)
+            ]
+    return table
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    rows = [list(table.columns), ["---"] * len(table.columns), *table.to_numpy().tolist()]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows)

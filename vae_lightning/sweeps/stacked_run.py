@@ -1,0 +1,64 @@
+"""One run of a stack."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from vae_lightning.callbacks.curves import Curves
+from vae_lightning.callbacks.figures import Figures
+from vae_lightning.callbacks.linear_probe import LinearProbe
+from vae_lightning.callbacks.progress import Progress
+from vae_lightning.callbacks.throughput import Throughput
+from vae_lightning.config.targets import build
+from vae_lightning.data.image_data_module import ImageDataModule
+from vae_lightning.models.vae import VAE
+from vae_lightning.runs.checkpoints import read_checkpoint
+from vae_lightning.runs.run import Run
+
+__all__ = ["COMMON_CALLBACKS", "OWN_CALLBACKS", "StackedRun"]
+
+# Callbacks that serve all models of a stack at once, and callbacks that each run has for itself, with its own view of
+# the Trainer.
+COMMON_CALLBACKS = (LinearProbe, Progress, Throughput)
+OWN_CALLBACKS = (Curves, Figures, ModelCheckpoint)
+
+
+class StackedRun(Run):
+    """A run whose model trains within a stack.
+
+    Arguments:
+        config: the configuration, every value resolved.
+        hyperparameters: the sweep's axes, with their values in this run.
+        checkpoint: the checkpoint from which the run resumes; None to start from the beginning.
+
+    Attributes:
+        vae: the model, with the checkpoint's weights.
+        state: the checkpoint's content.
+        error: the exception that ended the run; None otherwise.
+
+    Raises:
+        InputError: if the model or a callback cannot be built, or the checkpoint is damaged.
+    """
+
+    def __init__(self, config: Mapping[str, Any], hyperparameters: Mapping[str, Any], checkpoint: Path | None) -> None:
+        super().__init__(config, hyperparameters)
+        self.state = None if checkpoint is None else read_checkpoint(checkpoint)
+        data = build("data", config["data"], ImageDataModule)  # type: ignore[type-abstract]
+        self.vae = self.build_model(data, VAE)
+        if self.state is not None:
+            weights = self.state["state_dict"]
+            self.vae.to(next(iter(weights.values())).dtype).load_state_dict(weights)
+        self.error: Exception | None = None
+
+    @property
+    def common_callbacks(self) -> list[Callback]:
+        """The callbacks that serve all models of the stack at once."""
+        return [callback for callback in self.callbacks.values() if isinstance(callback, COMMON_CALLBACKS)]
+
+    @property
+    def own_callbacks(self) -> list[Callback]:
+        """The callbacks that serve this run alone."""
+        return [callback for callback in self.callbacks.values() if isinstance(callback, OWN_CALLBACKS)]

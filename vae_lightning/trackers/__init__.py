@@ -1,0 +1,1 @@
+"""Trackers: a run's records in TensorBoard, Weights & Biases and MLflow."""

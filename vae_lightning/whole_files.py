@@ -1,0 +1,43 @@
+"""Atomic writes: a file is complete or absent."""
+
+import io
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["write_figure", "write_file", "write_json"]
+
+
+def write_file(path: Path, content: str | bytes) -> None:
+    """Write a file atomically: a crash leaves either the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A unique name, because parallel jobs of a sweep, possibly on several machines, may write the same file.
+    part = path.with_name(f"{path.name}.{uuid4().hex[:8]}.part")
+    try:
+        with part.open("wb") as file:
+            file.write(content if isinstance(content, bytes) else content.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def write_figure(path: Path, figure: "Figure") -> bytes:
+    """Write a figure as a PNG file, as :func:`write_file` does, and return the file's content."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png")
+    write_file(path, content.getvalue())
+    return content.getvalue()
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a mapping as readable JSON, as :func:`write_file` does."""
+    write_file(path, json.dumps(content, indent=2) + "\n")
