@@ -34,7 +34,7 @@ TRAIN = [sys.executable, "-m", "vae_lightning.commands.train"]
 # What shrinks a run on the packaged digits to a second.
 SMALL = ["data=mnist_5k", "trainer=cpu", "trainer.max_epochs=2", "data.val_size=3000", "callbacks.probe.max_iter=50"]
 
-# A run on noise that takes half a second; in the test's own process alone, which knows TinyImages.
+# A run on noise that takes half a second. Only the test's own process can import TinyImages, so no command can run it.
 TINY = [
     *("data=mnist_5k", "data._target_=conftest.TinyImages", "data.val_size=20", "data.batch_size=20", "trainer=cpu"),
     *("trainer.max_epochs=2", "callbacks.probe=null", "callbacks.figures=null", "model.widths=[8]"),
@@ -128,7 +128,7 @@ def command(tmp_path: Path) -> Command:
 
 @pytest.fixture
 def no_torch(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make every command fail that imports torch or Lightning, so that it must refuse its input before."""
+    """Make every command that imports torch or Lightning fail, so that it must refuse bad input before it does."""
     folder = tmp_path_factory.getbasetemp() / "no_torch"
     for package in ("torch", "lightning"):
         (folder / package).mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ from vae_lightning.whole_files import write_file
 
 
 class Crash(BaseException):
-    """The end of the process, as far as the code can see it."""
+    """A crash of the process, which no ``except Exception`` catches."""
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_a_full_disk_leaves_the_old_content_and_nothing_else(path: Path, monkeyp
     assert [*path.parent.iterdir()] == [path]
 
 
-def test_two_writers_of_one_file_do_not_get_in_each_others_way(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_writers_of_one_file_do_not_interfere(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fsync = os.fsync
 
     def interrupted(descriptor: int) -> None:

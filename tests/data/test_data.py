@@ -88,7 +88,8 @@ def test_images_of_another_shape_than_was_said_are_refused(digits: tuple[Labelle
         def read(self) -> tuple[LabelledImages, LabelledImages]:
             return digits[0], digits[1]._replace(images=digits[1].images[..., :20])
 
-    with pytest.raises(InputError, match=r"^Cropped gives images of \(1, 28, 20\), .* image_shape is \(1, 28, 28\)$"):
+    said = r"^Cropped reads images of shape \(1, 28, 20\), but its image_shape is \(1, 28, 28\)$"
+    with pytest.raises(InputError, match=said):
         Cropped(val_size=30).setup()
 
 

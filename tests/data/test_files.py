@@ -149,7 +149,7 @@ def save(name: str, array: Any) -> Callable[[Path], object]:
         ("npz", change("own.npz", lambda old: old[:-100]), "own.npz: train_images, train_labels, test_images"),
         ("npz", change("own.npz", lambda old: old.replace(b"train_images", b"train_pixels")), "train_images missing"),
         ("npz", change("own.npz", lambda old: old[:300] + b"xxxx" + old[304:]), "own.npz/train_images.npy: Bad CRC"),
-        ("npz", lambda folder: (folder / "own.npz").unlink(), "must be a folder or .npz with train_images"),
+        ("npz", lambda folder: (folder / "own.npz").unlink(), "must be a folder or .npz file with train_images"),
         ("idx", change(NAMES[0], lambda old: old[:-1]), "30, 5, 4), 600 bytes, but 599 follow"),
         ("idx", change(NAMES[0], lambda old: b"\x89PNG" + old), "it is not an IDX file of bytes"),
         ("idx", change(NAMES[3], lambda old: old[:7] + b"\x08" + old[8:16]), "holds 8 labels, but "),
@@ -209,7 +209,7 @@ def test_colour_images_of_another_size_go_through_the_commands(own: str, compose
 def test_a_shape_that_is_not_the_datas_is_refused_and_nothing_written(
     own: str, composed: Compose, tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match=r"^model\.image_shape=\[1, 28, 28\]: must be \[3, 16, 16\], the data's"):
+    with pytest.raises(InputError, match=r"^model\.image_shape=\[1, 28, 28\]: must be \[3, 16, 16\], as in the data"):
         train(composed(*OPTIONS, own, "model.image_shape=[1,28,28]"))
     assert [path for path in (tmp_path / "run").rglob("*") if path.is_file()] == []
 

@@ -309,7 +309,7 @@ def test_a_file_of_emnist_of_another_size_is_refused(small_emnist: Path, tmp_pat
     data = read_letters(tmp_path / "root", mirror=str(small_emnist))
     path = tmp_path / "root/EMNIST/raw/emnist-letters-train-labels-idx1-ubyte.gz"
     path.write_bytes(packed(torch.zeros(99))[1])
-    with pytest.raises(InputError, match=r"train-labels.*it holds \(99,\), EMNIST's \(100,\)"):
+    with pytest.raises(InputError, match=r"train-labels.*its shape is \(99,\), but must be \(100,\) in EMNIST"):
         data.read()
 
 

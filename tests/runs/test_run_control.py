@@ -1,4 +1,4 @@
-"""The bookkeeping of a run: its directory, its checkpoints, what a restart clears and what a resumed run keeps."""
+"""The bookkeeping of a run: its directory, checkpoints and records, restarts and resumed runs."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from vae_lightning.runs.training import train
 
 
 class Crash(BaseException):
-    """The end of the process, as far as the code can see it."""
+    """A crash of the process, which no ``except Exception`` catches."""
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +162,7 @@ def run_of(directory: Path, **config: Any) -> Run:
 
 
 @pytest.mark.parametrize(("restart", "run_id"), [(False, "7"), (True, None)])
-def test_a_resumed_run_goes_on_with_its_record_and_one_started_over_has_a_new_one(
+def test_a_resumed_run_continues_its_record_and_one_started_over_has_a_new_one(
     restart: bool, run_id: str | None, tmp_path: Path
 ) -> None:
     (tmp_path / TRACKERS).write_text(json.dumps({"mine": "7"}))
@@ -175,7 +175,7 @@ def test_a_resumed_run_goes_on_with_its_record_and_one_started_over_has_a_new_on
 
 
 class Ended(MLFlowLogger):
-    """Remembers how its record was ended."""
+    """A logger that records how it was ended."""
 
     def __init__(self) -> None:
         self.statuses: list[str] = []
@@ -205,7 +205,7 @@ def test_a_run_is_complete_only_when_everything_else_is_written(
     assert not (tmp_path / METRICS).exists()
 
 
-def test_a_failure_is_forgotten_when_the_run_is_tried_again(tmp_path: Path) -> None:
+def test_a_failure_is_removed_when_the_run_is_tried_again(tmp_path: Path) -> None:
     run = run_of(tmp_path)
     run.begin({}, resumes=False)
     for name in (FAILURE, JOB, Path("figures/curves.png")):
@@ -243,7 +243,7 @@ def test_a_resumed_run_trains_the_epochs_that_are_missing_and_ends_with_the_same
     assert (cut_off / "metrics.csv").read_text() == (finished / "metrics.csv").read_text()
 
 
-def test_to_resume_a_run_that_was_started_over_is_not_to_start_it_over_again(
+def test_resuming_a_run_that_was_started_over_does_not_start_it_over_again(
     finished: Path, command: Command, tmp_path: Path, no_torch: None
 ) -> None:
     run = tmp_path / "run"

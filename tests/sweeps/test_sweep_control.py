@@ -1,0 +1,172 @@
+"""The bookkeeping of a sweep: the jobs that run, the records of failures, and sweeps that are started again."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Compose
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig
+
+from vae_lightning import InputError
+from vae_lightning.runs.directory import CONFIG, FAILURE, JOB, METRICS
+from vae_lightning.sweeps import job_name  # noqa: F401  # registers its resolver
+from vae_lightning.sweeps.callback import SweepCallback
+from vae_lightning.sweeps.composing import composed_job
+from vae_lightning.sweeps.fingerprints import fingerprint
+from vae_lightning.sweeps.grid import remaining_jobs
+from vae_lightning.sweeps.jobs import job_description, lost_job, run_job
+from vae_lightning.sweeps.results import read_jobs
+
+METRIC = {"val/loss": 3.0, "total_seconds": 1.0}
+
+
+@contextmanager
+def job(multirun: Compose, *overrides: str) -> Iterator[DictConfig]:
+    """The configuration of a job that is named by its seed, as Hydra has it while the job runs."""
+    with composed_job(multirun("sweep.axes=[seed]", *overrides)) as cfg:
+        yield cfg
+
+
+def complete(cfg: DictConfig) -> Mapping[str, float]:
+    """Write a complete run's files, as a successful training does."""
+    run = Path(cfg.run_dir)
+    (run / CONFIG).parent.mkdir(parents=True, exist_ok=True)
+    (run / CONFIG).write_text("seed: 1")
+    (run / METRICS).write_text(json.dumps(METRIC))
+    return METRIC
+
+
+def fail(cfg: DictConfig) -> Mapping[str, float]:
+    raise FloatingPointError("the loss is nan")
+
+
+def never(cfg: DictConfig) -> Mapping[str, float]:
+    pytest.fail("the job must not run")
+
+
+def contents(folder: Path) -> dict[Path, str]:
+    return {path: path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+# Failures.
+
+
+def test_after_a_failure_the_next_job_runs_unless_the_sweep_is_to_stop(multirun: Compose, tmp_path: Path) -> None:
+    with job(multirun, "seed=1") as cfg:
+        assert run_job(cfg, fail) is None
+    with job(multirun, "seed=2", "sweep.on_failure=stop") as cfg:
+        assert run_job(cfg, complete) == 3.0
+    with job(multirun, "seed=3", "sweep.on_failure=stop") as cfg:
+        assert run_job(cfg, fail) is None
+    with job(multirun, "seed=4", "sweep.on_failure=stop") as cfg:
+        assert run_job(cfg, never) is None
+    table = read_jobs(tmp_path / "s").set_index("job")
+    assert table["status"].to_dict() == {"seed=1": "failed", "seed=2": "complete", "seed=3": "failed"}
+    assert table.loc["seed=3", "why"] == "FloatingPointError: the loss is nan"
+    assert "1 complete" in (tmp_path / "s/summary.md").read_text()
+    assert "2 failed" in (tmp_path / "s/summary.md").read_text()
+
+
+def test_a_sweep_that_stopped_runs_its_jobs_when_it_is_started_again(multirun: Compose, tmp_path: Path) -> None:
+    with job(multirun, "seed=1", "sweep.on_failure=stop") as cfg:
+        run_job(cfg, fail)
+    SweepCallback().on_multirun_start(multirun("seed=1,2", "sweep.on_failure=stop"))
+    with job(multirun, "seed=2", "sweep.on_failure=stop") as cfg:
+        assert run_job(cfg, complete) == 3.0
+
+
+def test_a_job_of_another_configuration_is_refused_and_stays_as_it_is(multirun: Compose, tmp_path: Path) -> None:
+    def refuse(cfg: DictConfig) -> Mapping[str, float]:
+        raise InputError("holds a run of another configuration")
+
+    with job(multirun, "seed=1") as cfg:
+        run_job(cfg, complete)
+    before = contents(tmp_path)
+    with (
+        job(multirun, "seed=1", "sweep.objective=val/kl") as cfg,
+        pytest.raises(InputError, match="another configuration"),
+    ):
+        run_job(cfg, refuse)
+    assert contents(tmp_path) == before
+
+
+def test_a_job_that_is_complete_already_does_not_write_the_report_again(multirun: Compose, tmp_path: Path) -> None:
+    with job(multirun, "seed=1") as cfg:
+        assert run_job(cfg, complete) == 3.0
+        (tmp_path / "s/results.csv").unlink()
+        assert run_job(cfg, complete) == 3.0
+    assert not (tmp_path / "s/results.csv").exists()
+
+
+@pytest.mark.parametrize("was_complete", [False, True])
+def test_a_worker_that_dies_is_a_failure_unless_its_job_was_complete(
+    was_complete: bool, multirun: Compose, tmp_path: Path
+) -> None:
+    folder = tmp_path / "s/seed=1"
+    if was_complete:
+        with job(multirun, "seed=1") as cfg:
+            run_job(cfg, complete)
+    before = contents(folder)
+    overrides = ["seed=1", "sweep.axes=[seed]"]
+    lost_job(GlobalHydra.instance().config_loader(), multirun(), overrides, RuntimeError("killed\nat once"))
+    if was_complete:
+        assert contents(folder) == before
+    else:
+        why = "its worker died (RuntimeError: killed); run the sweep again"
+        assert json.loads((folder / FAILURE).read_text())["error"].startswith(why)
+        assert json.loads((folder / JOB).read_text())["axes"] == {"seed": 1}
+
+
+# Sweeps that are started again.
+
+
+def write_jobs(sweep: Path, **fingerprints: str) -> None:
+    """A complete job, a failed one, and one that was cut off."""
+    for name, file in (("complete", METRICS), ("failed", FAILURE), ("cut_off", CONFIG)):
+        (sweep / name / file).parent.mkdir(parents=True, exist_ok=True)
+        (sweep / name / file).write_text("{}")
+        (sweep / name / JOB).write_text(json.dumps({"fingerprint": fingerprints.get(name, name)}))
+
+
+@pytest.mark.parametrize(("trials", "left"), [(5, 3), (1, 0)])
+def test_a_search_that_is_started_again_counts_complete_and_failed_trials(
+    trials: int, left: int, multirun: Compose, tmp_path: Path
+) -> None:
+    write_jobs(tmp_path / "s")
+    config = multirun(f"+hydra.sweeper.n_trials={trials}")
+    SweepCallback().on_multirun_start(config)
+    assert config.hydra.sweeper.n_trials == left
+
+
+def test_the_axes_of_a_sweep_are_the_overrides_with_several_values(multirun: Compose) -> None:
+    config = multirun("seed=1,2", "optimizer.lr=3e-3", "model.latent_dim=range(2,5)")
+    SweepCallback().on_multirun_start(config)
+    assert config.hydra.overrides.task[-1] == "sweep.axes=[seed,model.latent_dim]"
+
+
+def test_complete_jobs_of_a_grid_are_left_out_unless_they_are_to_be_started_over(
+    multirun: Compose, tmp_path: Path
+) -> None:
+    config, loader = multirun(), GlobalHydra.instance().config_loader()
+    jobs: list[list[str]] = [["seed=1"], ["seed=2"], ["seed=3"], ["seed=1", "restart=true"]]
+    sources = config.hydra.runtime.config_sources
+    found = [fingerprint(sources, overrides) for overrides in jobs]
+    write_jobs(tmp_path / "s", complete=found[0], failed=found[1], cut_off=found[2])
+    assert remaining_jobs(loader, config, jobs[:3]) == jobs[1:3]
+    (tmp_path / "s/failed/job.json").write_text(json.dumps({"fingerprint": found[3]}))
+    (tmp_path / "s/failed/metrics.json").write_text("{}")
+    assert remaining_jobs(loader, config, jobs[3:]) == jobs[3:]
+
+
+def test_a_jobs_description_recognises_it_again(multirun: Compose) -> None:
+    config = multirun()
+    with job(multirun, "seed=5") as cfg:
+        description: dict[str, Any] = job_description(cfg)
+    assert description["axes"] == {"seed": 5}
+    assert description["objective"] == "val/loss"
+    sources = config.hydra.runtime.config_sources
+    assert description["fingerprint"] == fingerprint(sources, ["sweep.name=s", "sweep.axes=[seed]", "seed=5"])
