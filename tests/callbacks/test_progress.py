@@ -20,7 +20,8 @@ import pytest
 from conftest import SMALL, Command
 from tqdm import tqdm
 
-from vae_lightning import progress_bar as module
+from vae_lightning import progress_bar as bar_module
+from vae_lightning.callbacks import progress
 from vae_lightning.callbacks.progress import Progress
 from vae_lightning.progress_bar import progress_bar
 
@@ -201,7 +202,8 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     monkeypatch.setenv("COLUMNS", "60")
     stream = Terminal()
     # Not the real one, which pytest sets too.
-    monkeypatch.setattr(module, "sys", SimpleNamespace(stdout=stream))
+    for module in (bar_module, progress):
+        monkeypatch.setattr(module, "sys", SimpleNamespace(stdout=stream))
     return stream
 
 

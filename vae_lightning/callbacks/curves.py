@@ -8,6 +8,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from vae_lightning.config.arguments import checked
 from vae_lightning.evaluation.curves import draw_curves
 from vae_lightning.whole_files import write_figure, write_file
 
@@ -25,8 +26,12 @@ class Curves(Callback):
         table: the CSV file; its columns are ``epoch`` (from 0), ``step`` (optimiser steps) and every metric except
             ``speed/``, so that the same run writes the same table.
         picture: the PNG file.
+
+    Raises:
+        InputError: if an argument breaks its rule (:mod:`vae_lightning.callbacks.rules`).
     """
 
+    @checked
     def __init__(self, table: str, picture: str) -> None:
         self.table, self.picture = Path(table), Path(picture)
         self.rows: list[dict[str, float]] = []

@@ -10,6 +10,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from tqdm import tqdm
 
+from vae_lightning.config.arguments import checked
 from vae_lightning.progress_bar import progress_bar
 
 __all__ = ["Progress"]
@@ -22,8 +23,12 @@ class Progress(ProgressBar):
 
     Arguments:
         refresh_rate: batches (or blocks) between two updates of the bar.
+
+    Raises:
+        InputError: if it breaks its rule (:mod:`vae_lightning.callbacks.rules`).
     """
 
+    @checked
     def __init__(self, refresh_rate: int = 1) -> None:
         super().__init__()
         self.refresh_rate = refresh_rate

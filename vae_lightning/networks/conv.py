@@ -28,6 +28,7 @@ class ConvEncoder(nn.Sequential):
         (https://arxiv.org/abs/1603.07285), sections 2.4 and 4.6.
 
     Example:
+        >>> import torch
         >>> ConvEncoder(image_shape=(3, 15, 16), latent_dim=5)(torch.rand(8, 3, 15, 16)).shape
         torch.Size([8, 10])
     """
