@@ -35,7 +35,6 @@ class EMNISTDataModule(PublishedDataModule):
     published_as = "EMNIST"
 
     @checked
-    @checked
     def __init__(
         self, root: str = "data", mirror: str | None = None, split: str = "balanced", **options: Unpack[ImageOptions]
     ) -> None:

@@ -14,6 +14,7 @@ from vae_lightning.config.errors import InputError
 from vae_lightning.data.binarisation import DynamicImages, binarised
 from vae_lightning.data.images import ByteImages, LabelledImages
 from vae_lightning.data.order import BlockSampler
+from vae_lightning.data.rules import check_leaves_training
 from vae_lightning.data.split import set_apart
 from vae_lightning.streams import generator
 
@@ -102,11 +103,7 @@ class ImageDataModule(LightningDataModule):
                 raise InputError(
                     f"{type(self).__name__} reads images of shape {shape}, but its image_shape is {self.image_shape}"
                 )
-        if self.val_size >= len(train.labels):
-            raise InputError(
-                f"data.val_size={self.val_size}: must be a whole number from 0 to {len(train.labels) - 1}, "
-                f"because the training set has {len(train.labels)} images"
-            )
+        check_leaves_training(self.val_size, len(train.labels))
         val, rest = set_apart(train, self.val_size, generator(self.split_seed, "split"))
         parts = [part.to(self.device) for part in (rest, val, test)]
         if self.binarisation == "threshold":

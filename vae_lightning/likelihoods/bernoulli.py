@@ -11,7 +11,7 @@ __all__ = ["Bernoulli"]
 class Bernoulli(Likelihood):
     r"""Bernoulli pixels, given the log-odds of white.
 
-    .. math:: -\sum_i x_i \log \sigma(l_i) + (1 - x_i) \log(1 - \sigma(l_i))
+    .. math:: -\sum_i \left[ x_i \log \sigma(l_i) + (1 - x_i) \log(1 - \sigma(l_i)) \right]
 
     This is computed from logits, and is therefore finite for logits of any size. For grey values strictly between 0 and
     1 it is the cross-entropy that Kingma and Welling's experiments use, not a normalised likelihood.
