@@ -17,6 +17,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
+from warm_process import run_command
 
 from vae_lightning import MNIST5kDataModule
 from vae_lightning.commands.command import CONF
@@ -111,10 +112,12 @@ def composed(tmp_path: Path) -> Compose:
 
 
 @pytest.fixture
-def command(tmp_path: Path) -> Command:
+def command(tmp_path: Path, request: pytest.FixtureRequest) -> Command:
     """``command("train", *arguments)``, run in an empty folder as the console script runs it."""
 
     def run(name: str, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        if "no_torch" not in request.fixturenames:
+            return run_command(name, *arguments, cwd=tmp_path, timeout=timeout)
         return subprocess.run(
             [sys.executable, "-m", f"vae_lightning.commands.{name}", *arguments],
             cwd=tmp_path,

@@ -90,7 +90,7 @@ settings.register_profile(
 RUNS = settings.get_profile("runs")
 
 
-@settings(RUNS, max_examples=25)
+@settings(RUNS, max_examples=12)
 @given(values=st.fixed_dictionaries(VALID))
 def test_any_valid_combination_trains(values: dict[str, Any], fast: DictConfig, tmp_path: Path) -> None:
     run = tmp_path / str(next(folders))

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import SMALL, TRAIN, Command
+from conftest import SMALL, Command
+from warm_process import run_command
 
 
 @pytest.mark.usefixtures("no_torch")
@@ -209,7 +210,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run in a folder with spaces and unicode, which are no bad input."""
     folder = tmp_path_factory.mktemp("finished")
     options = [*SMALL, "trainer.max_epochs=1", "callbacks.probe.max_iter=20", "hydra.run.dir='a run, ümläut = ok'"]
-    subprocess.run([*TRAIN, *options], cwd=folder, check=True)
+    run_command("train", *options, cwd=folder).check_returncode()
     (run,) = folder.iterdir()
     assert (run / "metrics.json").exists()
     return run

@@ -4,7 +4,6 @@ import gzip
 import os
 import pickle
 import struct
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import TRAIN, Compose
+from conftest import Command, Compose
 from hydra import compose, initialize_config_dir
 from numpy.typing import NDArray
 
@@ -214,15 +213,9 @@ def test_a_shape_that_is_not_the_datas_is_refused_and_nothing_written(
     assert [path for path in (tmp_path / "run").rglob("*") if path.is_file()] == []
 
 
-def test_the_models_of_a_stack_have_the_datas_shape(own: str, tmp_path: Path) -> None:
+def test_the_models_of_a_stack_have_the_datas_shape(own: str, command: Command, tmp_path: Path) -> None:
     options = [*OPTIONS, own, "trainer.max_epochs=1", "sweep.name=s", "callbacks.probe.max_iter=20"]
-    done = subprocess.run(
-        [*TRAIN, "-m", *options, "model.latent_dim=2,3", "hydra/launcher=stacked"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = command("train", "-m", *options, "model.latent_dim=2,3", "hydra/launcher=stacked")
     assert done.returncode == 0, done.stderr
     assert "stack 1 of 1: 2 models" in done.stdout
     for job in ("latent_dim=2", "latent_dim=3"):

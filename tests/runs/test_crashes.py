@@ -15,6 +15,7 @@ import pytest
 from conftest import SMALL, TRAIN, Command, check_same_bits, metrics_of
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from warm_process import run_command
 
 from vae_lightning import VAE
 from vae_lightning.callbacks.interruption import Interrupted, Interruption
@@ -28,7 +29,7 @@ SHORT = [*SMALL, f"trainer.max_epochs={EPOCHS}", "callbacks.probe.every_n_epochs
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that nothing happened to."""
     folder = tmp_path_factory.mktemp("whole")
-    subprocess.run([*TRAIN, *SHORT, "hydra.run.dir=run"], cwd=folder, check=True, capture_output=True)
+    run_command("train", *SHORT, "hydra.run.dir=run", cwd=folder).check_returncode()
     return folder / "run"
 
 
@@ -60,7 +61,7 @@ def test_a_run_killed_twenty_times_ends_with_the_same_bits(whole: Path, tmp_path
         if (run / "metrics.json").exists():  # it was too quick: once more, from the beginning
             shutil.rmtree(run)
     assert in_checkpoints >= 5
-    done = subprocess.run([*TRAIN, "resume=run"], cwd=tmp_path, capture_output=True, text=True)
+    done = run_command("train", "resume=run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     check_same_bits(run, whole)
 
@@ -75,14 +76,16 @@ def test_a_damaged_checkpoint_is_told_of_and_the_one_before_it_used(whole: Path,
     content = bytearray(last.read_bytes())
     content[len(content) // 2] ^= 1
     last.write_bytes(content)
-    done = subprocess.run([*TRAIN, "resume=run"], cwd=tmp_path, capture_output=True, text=True)
+    done = run_command("train", "resume=run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "last.ckpt: cannot be loaded: the checksum of" in done.stdout
     assert "run resumes after epoch" in done.stdout
     check_same_bits(run, whole)
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
+)
 def test_a_signal_ends_the_run_after_its_step(number: int, status: int, whole: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     with start(tmp_path, *SHORT, "hydra.run.dir=run") as process:
@@ -93,7 +96,7 @@ def test_a_signal_ends_the_run_after_its_step(number: int, status: int, whole: P
     assert "Traceback" not in output
     assert not (run / "metrics.json").exists()
     assert not list(run.rglob("*.part"))
-    done = subprocess.run([*TRAIN, *SHORT, "hydra.run.dir=run"], cwd=tmp_path, capture_output=True, text=True)
+    done = run_command("train", *SHORT, "hydra.run.dir=run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     check_same_bits(run, whole)
 
@@ -107,7 +110,7 @@ def test_a_signal_to_a_run_on_two_processes(whole: Path, tmp_path: Path) -> None
         process.send_signal(signal.SIGTERM)
         output, _ = process.communicate(timeout=60)
     assert process.returncode == 143, output
-    done = subprocess.run([*TRAIN, *options], cwd=tmp_path, capture_output=True, text=True)
+    done = run_command("train", *options, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "run resumes after epoch" in done.stdout
     assert pd.read_csv(run / "metrics.csv")["epoch"].tolist() == list(range(EPOCHS + 1))
@@ -118,12 +121,7 @@ def test_a_run_directory_in_use_is_refused(tmp_path: Path) -> None:
     run = tmp_path / "run"
     with start(tmp_path, *SHORT, "trainer.max_epochs=1000", "hydra.run.dir=run") as process:
         wait_for(run / "checkpoints/last.ckpt", process)
-        second = subprocess.run(
-            [*TRAIN, *SHORT, "trainer.max_epochs=1000", "hydra.run.dir=run"],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-        )
+        second = run_command("train", *SHORT, "trainer.max_epochs=1000", "hydra.run.dir=run", cwd=tmp_path)
         assert process.poll() is None
         process.kill()
     assert second.returncode == 2
@@ -150,7 +148,7 @@ def test_a_full_disk_is_told_in_one_line_and_leaves_the_checkpoints_as_they_were
     assert done.stderr.count("\n") == 1
     assert not list(run.rglob("*.part"))
     assert {path: path.read_bytes() for path in (run / "checkpoints").iterdir()} == before
-    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    again = run_command("train", *SHORT, "hydra.run.dir=run", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     check_same_bits(run, whole)
 

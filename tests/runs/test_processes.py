@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import SMALL, TRAIN, Command, losses, metrics_of
+from warm_process import run_command
 
 # 999 for training, 3,001 for validation, 1,000 for test: neither 2 nor 3 divides all. The objective and the estimator
 # have means over the batch in them.
@@ -28,8 +29,7 @@ ODD = [
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("alone")
-    command = [*TRAIN, *ODD, "hydra.run.dir=run"]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    run_command("train", *ODD, "hydra.run.dir=run", cwd=folder).check_returncode()
     return folder / "run"
 
 

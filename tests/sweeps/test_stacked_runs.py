@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import SMALL, TRAIN, check_same_bits, kill_after
+from conftest import SMALL, check_same_bits, kill_after
 from matplotlib.image import imread
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from warm_process import run_command
 
 from vae_lightning.sweeps.results import read_jobs
 
@@ -35,7 +36,7 @@ SPEED = "speed/images_per_second"  # a measurement, which is never the same
 
 
 def train_in(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*TRAIN, "-m", *arguments], cwd=folder, capture_output=True, text=True, timeout=300)
+    return run_command("train", "-m", *arguments, cwd=folder)
 
 
 @pytest.fixture(scope="module")

@@ -20,10 +20,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import SMALL, TRAIN, kill_after
+from conftest import SMALL, kill_after
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
+from warm_process import run_command
 
 from vae_lightning import VAE
 from vae_lightning.data.images import LabelledImages
@@ -42,7 +43,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tensorboard")
     kill_after(2, folder, *OPTIONS, "hydra.run.dir=outputs/runs/one")
     for arguments in (["resume=outputs/runs/one"], ["-m", *SWEEP, "hydra/launcher=stacked"]):
-        done = subprocess.run([*TRAIN, *arguments], cwd=folder, capture_output=True, text=True)
+        done = run_command("train", *arguments, cwd=folder)
         assert done.returncode == 0, done.stderr
     return folder / "outputs"
 

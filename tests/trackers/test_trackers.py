@@ -20,6 +20,7 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import SMALL, TRAIN, Command, kill_after
+from warm_process import run_command
 
 pytest.importorskip("wandb")
 pytest.importorskip("mlflow")
@@ -90,15 +91,7 @@ def train(place: Path) -> Train:
     """``train(*arguments)``: vae-train in that folder."""
 
     def run(*arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*TRAIN, *arguments],
-            cwd=place,
-            env=environment(place.parent),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-        )
+        return run_command("train", *arguments, cwd=place, env=environment(place.parent), timeout=timeout)
 
     return run
 
@@ -223,6 +216,7 @@ def run(place: Path, train: Train) -> Path:
     return place / "run"
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_with_the_same_record(run: Path, place: Path) -> None:
     (of_wandb,), (of_mlflow,) = wandb_records(run), mlflow_records(place)["run"]
     for record in (of_wandb, of_mlflow):
