@@ -7,7 +7,7 @@ from vae_lightning import InputError
 from vae_lightning.schedules.constant import Constant
 from vae_lightning.schedules.cosine import Cosine
 from vae_lightning.schedules.cyclical import Cyclical
-from vae_lightning.schedules.learning_rate import scale_lr
+from vae_lightning.schedules.learning_rate import ScheduledLR
 from vae_lightning.schedules.schedule import Schedule
 from vae_lightning.schedules.staircase import Staircase
 from vae_lightning.schedules.warm_up import WarmUp
@@ -38,8 +38,14 @@ def test_what_cannot_be_is_refused() -> None:
         Cyclical(period=10, rising=0)
 
 
-def test_the_learning_rate_is_scaled_from_what_it_was_first() -> None:
+def test_the_learning_rate_of_each_step_is_the_initial_one_times_the_factor() -> None:
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5)
-    for factor in (0.1, 0.2):
-        scale_lr([optimizer], factor)
-        assert optimizer.param_groups[0]["lr"] == pytest.approx(0.5 * factor)
+    scheduler = ScheduledLR(optimizer, WarmUp(steps=10))
+    rates = []
+    for _ in range(3):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    assert rates == pytest.approx([0, 0.05, 0.1])
+    scheduler.load_state_dict({"last_epoch": 5})
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.25)

@@ -90,6 +90,15 @@ def optional(rule: Rule) -> Rule:
     )
 
 
+def either(first: Rule, second: Rule) -> Rule:
+    """Allow the values of two rules."""
+    return Rule(
+        f"{first.allowed} or {second.allowed}".removeprefix("one of "),
+        lambda value: first.accepts(value) or second.accepts(value),
+        {"anyOf": [first.schema, second.schema]},
+    )
+
+
 def several(rule: Rule, count: int | None = None) -> Rule:
     """Allow a list or tuple of one or more (or exactly ``count``) values that each follow another rule."""
     length = {"minItems": 1} if count is None else {"minItems": count, "maxItems": count}

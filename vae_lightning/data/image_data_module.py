@@ -5,15 +5,16 @@ from abc import abstractmethod
 from typing import TypedDict
 
 import torch
-from lightning.pytorch import LightningDataModule
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from vae_lightning.config.arguments import checked
 from vae_lightning.config.errors import InputError
 from vae_lightning.data.binarisation import DynamicImages, binarised
+from vae_lightning.data.blocks import Blocks
 from vae_lightning.data.images import ByteImages, LabelledImages
-from vae_lightning.data.order import BlockSampler
+from vae_lightning.data.order import BlockSampler, StoredOrder
 from vae_lightning.data.rules import check_leaves_training
 from vae_lightning.data.split import set_apart
 from vae_lightning.streams import generator
@@ -26,7 +27,7 @@ class ImageOptions(TypedDict, total=False):
 
     batch_size: int
     eval_batch_size: int
-    block_size: int
+    block_size: int | str
     val_size: int
     split_seed: int
     seed: int
@@ -49,7 +50,8 @@ class ImageDataModule(LightningDataModule):
         eval_batch_size: images per batch in validation and test; it does not affect the results.
         block_size: if above 1, training batches come in blocks ``(S, B, C, H, W)`` of up to ``block_size`` batches,
             each batch for one optimiser step (see :class:`vae_lightning.VAE`). Blocks are faster, because the Trainer's
-            overhead occurs once per block.
+            overhead occurs once per block; the results are the same. ``"auto"``: blocks of 16 if a Trainer fits a model
+            to these images and nothing looks between steps (:mod:`vae_lightning.data.blocks`), otherwise 1.
         val_size: number of training images set apart for validation.
         split_seed: seed of the choice of the validation images.
         seed: seed of the order of the training images, and of their pixels if they are binarised dynamically.
@@ -60,7 +62,8 @@ class ImageDataModule(LightningDataModule):
 
     Raises:
         InputError: if an argument breaks its rule (:mod:`vae_lightning.data.rules`); in :meth:`setup`, if ``val_size``
-            leaves no images for training, or the shape of the images is not :attr:`image_shape`.
+            leaves no images for training, or the shape of the images is not :attr:`image_shape`; in ``Trainer.fit``,
+            if ``block_size`` is above 1 and something looks between steps.
     """
 
     whole_batches = True
@@ -70,7 +73,7 @@ class ImageDataModule(LightningDataModule):
         self,
         batch_size: int = 64,
         eval_batch_size: int = 1000,
-        block_size: int = 1,
+        block_size: int | str = "auto",
         val_size: int = 5000,
         split_seed: int = 0,
         seed: int = 0,
@@ -78,7 +81,7 @@ class ImageDataModule(LightningDataModule):
         device: str = "cpu",
     ) -> None:
         super().__init__()
-        self.batch_size, self.eval_batch_size, self.block_size = batch_size, eval_batch_size, block_size
+        self.batch_size, self.eval_batch_size, self.blocks = batch_size, eval_batch_size, Blocks(block_size)
         self.val_size, self.split_seed, self.seed = val_size, split_seed, seed
         self.binarisation, self.device = binarisation, device
         self.train: ByteImages | None = None
@@ -118,16 +121,25 @@ class ImageDataModule(LightningDataModule):
             self.train = DynamicImages(parts[0], self.split_seed, self.seed)
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
-        images, order = self.training(self.seed)
+        images, order = self.training(self.seed, self.trainer)
         return DataLoader(images, batch_size=None, sampler=order)
 
-    def training(self, seed: int) -> tuple[ByteImages, BlockSampler]:
+    def steps_per_batch(self, trainer: Trainer, model: LightningModule) -> int:
+        """Return the number of optimiser steps for which a training batch of a Trainer has images.
+
+        Raises:
+            InputError: if ``block_size`` is above 1 and something looks between steps.
+        """
+        return self.blocks.steps(trainer, model)
+
+    def training(self, seed: int, trainer: Trainer | None = None) -> tuple[ByteImages, BlockSampler]:
         """Return the training images and the sampler of their order.
 
         In a custom training loop, call the sampler's ``set_epoch`` before each epoch.
 
         Arguments:
             seed: seed of the order, and of the pixels if the images are binarised dynamically.
+            trainer: the Trainer that takes the batches; None for a custom loop.
         """
         assert self.train is not None, "setup() comes first"
         images, redrawn = self.train, None
@@ -135,7 +147,10 @@ class ImageDataModule(LightningDataModule):
             # A copy, so that a new epoch does not change the images that others read.
             images = redrawn = copy.copy(images)
             images.seed = seed
-        return images, BlockSampler(len(images), self.batch_size, self.block_size, seed, redrawn)
+        if trainer is not None and trainer.overfit_batches:  # type: ignore[attr-defined]
+            return images, StoredOrder(len(images), self.batch_size)
+        steps = 1 if trainer is None else self.steps_per_batch(trainer, trainer.lightning_module)
+        return images, BlockSampler(len(images), self.batch_size, steps, seed, redrawn)
 
     def val_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]] | list[tuple[Tensor, Tensor]]:
         # Lightning skips validation if the list is empty.
@@ -144,6 +159,8 @@ class ImageDataModule(LightningDataModule):
     def test_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
         return self.ordered_dataloader(self.test)
 
+    predict_dataloader = test_dataloader
+
     def ordered_dataloader(self, images: ByteImages) -> DataLoader[tuple[Tensor, Tensor]]:
         """Return ``train``, ``val`` or ``test`` in stored order, in batches of ``eval_batch_size`` images."""
-        return DataLoader(images, batch_size=None, sampler=BlockSampler(len(images), self.eval_batch_size))
+        return DataLoader(images, batch_size=None, sampler=StoredOrder(len(images), self.eval_batch_size))

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
+from torch.utils.data import SequentialSampler
 from torch.utils.data.distributed import DistributedSampler
 
 from vae_lightning.data.binarisation import DynamicImages
 from vae_lightning.streams import generator
 
-__all__ = ["BlockSampler"]
+__all__ = ["BlockSampler", "StoredOrder"]
 
 
 class BlockSampler(DistributedSampler[Tensor]):
@@ -59,3 +60,11 @@ class BlockSampler(DistributedSampler[Tensor]):
             yield from batches if self.block_size == 1 else batches.split(self.block_size)
         if whole < self.size:
             yield order[whole:]
+
+
+class StoredOrder(BlockSampler, SequentialSampler):  # type: ignore[misc]
+    """The images in stored order, as batches of ``batch_size``.
+
+    The class is a SequentialSampler because with ``overfit_batches`` Lightning replaces any other sampler by one that
+    yields single images.
+    """

@@ -5,12 +5,12 @@ from typing import Any
 
 from vae_lightning.config.errors import InputError
 from vae_lightning.config.moved_names import current_name
-from vae_lightning.config.rules import Rule, integer, one_of, optional, seed, text
+from vae_lightning.config.rules import Rule, either, integer, one_of, optional, seed, text
 
 _IMAGES = {
     "batch_size": integer(at_least=1),
     "eval_batch_size": integer(at_least=1),
-    "block_size": integer(at_least=1),
+    "block_size": either(one_of("auto"), integer(at_least=1)),
     "val_size": integer(at_least=0),
     "split_seed": seed,
     "seed": seed,

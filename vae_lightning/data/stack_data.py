@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 import torch
-from lightning.pytorch import LightningDataModule
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -35,9 +35,13 @@ class StackData(LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         self.data.setup(stage)
 
+    def steps_per_batch(self, trainer: Trainer, model: LightningModule) -> int:
+        """Return the number of optimiser steps for which a training batch of a Trainer has images."""
+        return self.data.steps_per_batch(trainer, model)
+
     def train_dataloader(self) -> DataLoader[tuple[list[Tensor], list[Tensor]]]:
         orders = list(dict.fromkeys(self.seeds))
-        each, samplers = zip(*map(self.data.training, orders), strict=True)
+        each, samplers = zip(*(self.data.training(seed, self.trainer) for seed in orders), strict=True)
         images = _Each(each, [orders.index(seed) for seed in self.seeds])
         return DataLoader(images, batch_size=None, sampler=_Orders(samplers))
 

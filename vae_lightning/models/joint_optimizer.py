@@ -18,12 +18,17 @@ class JointOptimizer(Optimizer):
     def __init__(self, each: Sequence[Optimizer]) -> None:
         self.each = each
         super().__init__([parameter for one in each for group in one.param_groups for parameter in group["params"]], {})
+        self._share_groups()
 
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        if closure is not None:
-            closure()
+    def _share_groups(self) -> None:
+        # The same objects, so that a schedule sets the learning rates of each optimiser.
+        self.param_groups = [group for one in self.each for group in one.param_groups]
+
+    def step(self, closure: Any = None) -> Any:
+        loss = None if closure is None else closure()
         for one in self.each:
             one.step()
+        return loss
 
     def state_dict(self) -> dict[str, Any]:
         return {"each": [one.state_dict() for one in self.each]}
@@ -31,3 +36,4 @@ class JointOptimizer(Optimizer):
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         for one, state in zip(self.each, state_dict["each"], strict=True):
             one.load_state_dict(state)
+        self._share_groups()

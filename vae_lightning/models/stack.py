@@ -1,35 +1,28 @@
 """A stack: several VAEs trained as one."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from itertools import groupby
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
-from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.optim import Optimizer
 
-from vae_lightning import cpu
 from vae_lightning.config.errors import InputError
-from vae_lightning.models.batched_linear import replace_linear
+from vae_lightning.models.batched_linear import BatchedLinear, overwriting_gradients, replace_linear
 from vae_lightning.models.divergence import divergence
 from vae_lightning.models.draw import draw
 from vae_lightning.models.joint_optimizer import JointOptimizer
 from vae_lightning.models.padding import own_place
-from vae_lightning.models.position import log_position
 from vae_lightning.models.stackable import ELEMENTWISE, by_matrix_products, in_common
+from vae_lightning.models.trainable import Trainable
 from vae_lightning.models.vae import VAE
 from vae_lightning.models.weight_matrix import WeightMatrix
-from vae_lightning.objectives.draws import ELBO
-from vae_lightning.objectives.elbo import NegativeELBO
+from vae_lightning.objectives.draws import ELBO, Draws
 from vae_lightning.posteriors.gaussian import Gaussian
-from vae_lightning.posteriors.statistics import PosteriorMoments
-from vae_lightning.precision import in_double_precision, sum_in_double
-from vae_lightning.schedules.learning_rate import scale_lr
 from vae_lightning.streams import NormalStream, generator
 
 __all__ = ["Stack"]
@@ -46,7 +39,7 @@ class _Method(nn.Module):
         return getattr(self.model, self.name)(*arguments)
 
 
-class Stack(LightningModule):
+class Stack(Trainable):
     """K models of one architecture, trained together, each as if it were alone.
 
     They may differ in ``latent_dim``, ``seed``, the optimiser's arguments and the objective's ``beta``. A smaller
@@ -88,7 +81,6 @@ class Stack(LightningModule):
             target = str(vae.hparams["optimizer"]["_target_"])
             if target not in [f"torch.optim.{name}" for name in ELEMENTWISE]:
                 raise InputError(f"optimizer._target_={target}: must be one of torch.optim's {', '.join(ELEMENTWISE)}")
-        self.automatic_optimization = False
         self.vaes = tuple(vaes)  # a tuple, so that they are not part of this module
         self.latent_dim = max(vae.latent_dim for vae in vaes)
         self.model = copy.deepcopy(next(vae for vae in vaes if vae.latent_dim == self.latent_dim))
@@ -98,8 +90,11 @@ class Stack(LightningModule):
         own_dims = (torch.arange(self.latent_dim) < dims).to(next(self.model.parameters()))
         self.register_buffer("own_dims", own_dims[:, None], persistent=False)  # (K, 1, latent_dim)
         self._by_matrix_products = by_matrix_products(self.model)
+        # The layers whose gradients a step in a block overwrites, and all other weights, whose gradients accumulate.
+        self._batched: list[BatchedLinear] = []
         if self._by_matrix_products:
             replace_linear(self.model, len(vaes))
+            self._batched = [layer for layer in self.model.modules() if isinstance(layer, BatchedLinear)]
             self._add_model_dimension(self.model.likelihood)
         else:
             for module in self.model.modules():
@@ -119,6 +114,8 @@ class Stack(LightningModule):
         for _, members in groupby(vaes, key=lambda vae: vae.hparams["optimizer"]):
             first = self.groups[-1].stop if self.groups else 0
             self.groups.append(slice(first, first + len(list(members))))
+        batched = {weight for layer in self._batched for weight in layer.parameters()}
+        self._others = [weight for weight in self.model.parameters() if weight not in batched]
         # The layout of a model's weights in a row.
         self.matrix = WeightMatrix([*self.model.parameters()])
         # The error message for each model that has diverged, by its index: its results are meaningless.
@@ -203,7 +200,7 @@ class Stack(LightningModule):
         each = vmap(partial(functional_call, module), in_dims=(0, dims), out_dims=inputs[0][1])
         return each(dict(module.named_parameters()), tuple(arguments))
 
-    def configure_optimizers(self) -> Optimizer:
+    def configure_optimizers(self) -> Any:
         """Build one optimiser for each sequence of models with the same optimiser arguments.
 
         The weights of a model become a row of one matrix, and its gradients a row of another: an optimiser steps
@@ -218,114 +215,68 @@ class Stack(LightningModule):
             rows = nn.Parameter(self._rows[own])
             rows.grad = self._gradients[own]
             optimizers.append(self.vaes[own.start].build_optimizer([rows]))
-        return JointOptimizer(optimizers)
+        return self._scheduled(JointOptimizer(optimizers))
 
-    # Training: one step of every model per batch.
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Optimizer) -> None:
+        self._gradients.zero_()
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the gradient of each model as if it were alone."""
+        if not gradient_clip_val:
+            return
+        if gradient_clip_algorithm == "value":
+            self._gradients.clamp_(-gradient_clip_val, gradient_clip_val)
+        else:  # as torch.nn.utils.clip_grad_norm_ does
+            scale = gradient_clip_val / (self._gradient_norm() + 1e-6)
+            self._gradients.mul_(scale.clamp(max=1)[:, None])
 
     def on_fit_start(self) -> None:
         if self.trainer.world_size > 1:
             raise InputError(f"devices={self.trainer.world_size}: must be 1, because a stack trains in one process")
-        if self.device.type == "cpu":
-            cpu.prepare()
+        super().on_fit_start()
 
-    def on_train_epoch_start(self) -> None:
-        self._sums: dict[str, Tensor] = {}
-        self._count = 0
-        self._train_noise = self._streams("noise", self.current_epoch)
-
-    def training_step(self, batch: tuple[Sequence[Tensor], Sequence[Tensor]], batch_idx: int) -> None:
-        images, _ = batch
-        in_blocks = images[0].dim() > 1 + len(self.vaes[0].image_shape)
-        # Stacked one step at a time: the images of a block are more than the allocator keeps, and would be allocated
-        # anew each time.
-        steps = [*zip(*images, strict=True)] if in_blocks else [tuple(images)]
-        size = len(steps[0][0])
-        optimizer = self.optimizers()
-        assert isinstance(optimizer, LightningOptimizer)
-        assert isinstance(optimizer.optimizer, JointOptimizer)
-        each = optimizer.optimizer.each
-        # Set here, because the Trainer removes gradients before training and at every validation.
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        # The Trainer removes the gradients of the weights at every validation; here they are the optimiser's.
         for weight, gradient in zip(self.model.parameters(), self.matrix.columns(self._gradients), strict=True):
             weight.grad = gradient
-        # _BatchedLinear overwrites its gradients; those of other weights accumulate, so set them to zero at each step.
-        overwritten = self._by_matrix_products and not torch.is_autocast_enabled(self.device.type)
-        others = self.model.likelihood.parameters() if overwritten else ()
-        accumulated = (
-            [weight.grad for weight in others if weight.grad is not None] if overwritten else [self._gradients]
-        )
-        terms = []
-        samples = self.objective.samples
-        noises = self._draw(self._train_noise, len(steps) * samples * size).split(samples * size, 1)
-        for x, noise in zip(map(torch.stack, steps), noises, strict=True):
-            draws = draw(self, x, noise.unflatten(1, (samples, size)).movedim(1, 0))
-            objective = self.estimator.loss(self.objective(draws, self.global_step), draws)
-            for gradient in accumulated:
-                gradient.zero_()
-            # The models share no weights, so the gradient of the sum is that of each model.
-            self.manual_backward(objective.mean(1).sum())
-            scale_lr(each, self.schedule(self.global_step))
-            optimizer.step()
-            terms.append((objective.detach(), draws.nll.detach(), draws.kl.detach()))
-        objectives, nlls, kls = zip(*terms, strict=True)
-        objective, elbo = torch.cat(objectives, -1), ELBO.of(torch.cat(nlls, -1), torch.cat(kls, -2))
-        self._find_failures(objective.mean(1))
-        sums = elbo.sums()
-        if type(self.objective) is not NegativeELBO:  # whose value is train/loss
-            sums["objective"] = sum_in_double(objective)
-        # Log once per epoch, because each number of each model costs Lightning a millisecond.
-        sums["gradient_norm"] = self._gradients.norm(dim=1) * objective.shape[1]
-        self._sums = {name: total + self._sums.get(name, 0) for name, total in sums.items()}
-        self._count += objective.shape[1]
-        if self.trainer.is_last_batch:
-            self._log_means("train", self._sums, self._count)
-            rates = [
-                one.param_groups[0]["lr"] for own, one in zip(self.groups, each, strict=True) for _ in self.vaes[own]
-            ]
-            self._log_each("train/lr", in_double_precision(rates), batch_size=1)
-        self.log("loss", objective.mean(1).nanmean(), prog_bar=True, logger=False)
 
-    def on_train_epoch_end(self) -> None:
-        log_position(self)
-
-    def _find_failures(self, losses: Tensor) -> None:
-        norms = self._rows.norm(dim=1)
-        for k in (~(losses + norms).isfinite()).nonzero().flatten().tolist():
-            optimizer = self.vaes[k].hparams["optimizer"]
-            self.failures.setdefault(
-                k,
-                divergence(losses[k], norms[k], self.current_epoch, self.global_step, optimizer.get("lr")),
-            )
-
-    # Validation and test: the noise is the same in each pass, so that passes can be compared.
-
-    def on_validation_epoch_start(self) -> None:
-        self._eval_noise = self._streams("evaluation")
-        self._posteriors = PosteriorMoments()
-
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        self._evaluate("val", batch)
-
-    def on_validation_epoch_end(self) -> None:
-        kl, active = self._posteriors.result()
-        for vae, own in zip(self.vaes, kl, strict=True):
-            vae.kl_by_dimension = own[: vae.latent_dim]
-        self._log_each(f"{'test' if self.trainer.testing else 'val'}/active_units", active.sum(-1).double())
-        log_position(self)
-
-    on_test_epoch_start = on_validation_epoch_start
-
-    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        self._evaluate("test", batch)
-
-    on_test_epoch_end = on_validation_epoch_end
-
-    def _evaluate(self, stage: str, batch: tuple[Tensor, Tensor]) -> None:
+    def _steps(self, batch: tuple[Sequence[Tensor], Sequence[Tensor]]) -> list[tuple[Any, Tensor, int]]:
         images, _ = batch
-        draws = draw(self, images[None], self._draw(self._eval_noise, len(images))[None])
-        self._posteriors.add(draws.mu, draws.kl)
-        self._log_means(stage, draws.elbo().sums(), len(images))
+        in_blocks = images[0].dim() > 1 + len(self.vaes[0].image_shape)
+        each = [*zip(*images, strict=True)] if in_blocks else [tuple(images)]
+        samples, size = self.objective.samples, len(each[0][0])
+        noises = self._draw(self._train_noise, len(each) * samples * size).split(samples * size, 1)
+        noises = [noise.unflatten(1, (samples, size)).movedim(1, 0) for noise in noises]
+        return [(x, noise, size) for x, noise in zip(each, noises, strict=True)]
 
-    def _streams(self, name: str, *indices: int) -> list[NormalStream]:
+    def _loss(self, images: Sequence[Tensor], noise: Tensor, count: int) -> Tensor:
+        # Stacked one step at a time: the images of a block are more than the allocator keeps, and would be allocated
+        # anew each time.
+        return super()._loss(torch.stack([*images]), noise, count)
+
+    def _total(self, objective: Tensor, count: int) -> Tensor:
+        # The models share no weights, so the gradient of the sum is that of each model.
+        return objective.mean(1).sum()
+
+    def _step_gradients(self, loss: Tensor, optimizer: Any) -> None:
+        # Autocast handles only torch's own functions.
+        overwritten = () if torch.is_autocast_enabled(self.device.type) else self._batched
+        for gradient in [weight.grad for weight in self._others] if overwritten else [self._gradients]:
+            if gradient is not None:
+                gradient.zero_()
+        with overwriting_gradients(overwritten):
+            self.manual_backward(loss)
+
+    def _evaluation_draws(self, batch: tuple[Tensor, Tensor]) -> Draws:
+        images, _ = batch
+        return draw(self, images[None], self._draw(self._eval_noise, len(images))[None])
+
+    def _noise(self, name: str, *indices: int) -> list[NormalStream]:
         dtype = next(self.parameters()).dtype
         return [
             NormalStream(generator(vae.seed, name, *indices), vae.latent_dim, self.device, dtype) for vae in self.vaes
@@ -338,12 +289,27 @@ class Stack(LightningModule):
             own[:, : stream.size] = stream.draw(count)
         return noise
 
-    def _log_means(self, stage: str, sums: Mapping[str, Tensor], count: int) -> None:
-        """Log the exact mean of each term over the epoch, ``k/stage/term`` for the k-th model."""
-        means = {
-            f"{k}/{stage}/{name}": total / count for name, totals in sums.items() for k, total in enumerate(totals)
-        }
-        self.log_dict(means, on_step=False, on_epoch=True, batch_size=count)
+    def _check_divergence(self, losses: Tensor) -> None:
+        norms = self._rows.norm(dim=1)
+        for k in (~(losses + norms).isfinite()).nonzero().flatten().tolist():
+            optimizer = self.vaes[k].hparams["optimizer"]
+            self.failures.setdefault(
+                k,
+                divergence(losses[k], norms[k], self.current_epoch, self.global_step, optimizer.get("lr")),
+            )
 
-    def _log_each(self, name: str, values: Tensor, **options: Any) -> None:
-        self.log_dict({f"{k}/{name}": value for k, value in enumerate(values)}, on_step=False, on_epoch=True, **options)
+    def _gradient_norm(self) -> Tensor:
+        norms: Tensor = self._gradients.norm(dim=1)
+        return norms
+
+    def _learning_rates(self) -> list[float]:
+        optimizer: Any = self.optimizers(use_pl_optimizer=False)
+        groups = zip(self.groups, optimizer.param_groups, strict=True)
+        return [group["lr"] for own, group in groups for _ in self.vaes[own]]
+
+    def _store_kl(self, kl: Tensor) -> None:
+        for vae, own in zip(self.vaes, kl, strict=True):
+            vae.kl_by_dimension = own[: vae.latent_dim]
+
+    def _named(self, name: str, values: Tensor) -> dict[str, Tensor]:
+        return {f"{k}/{name}": value for k, value in enumerate(values)}

@@ -3,14 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
-import torch
-from lightning.pytorch import LightningModule
-from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
-from vae_lightning import cpu
 from vae_lightning.config.arguments import checked
 from vae_lightning.config.errors import InputError
 from vae_lightning.config.rules import check
@@ -19,19 +15,16 @@ from vae_lightning.estimators.estimator import Estimator
 from vae_lightning.likelihoods.likelihood import Likelihood
 from vae_lightning.models.divergence import divergence
 from vae_lightning.models.draw import draw
-from vae_lightning.models.position import log_position
 from vae_lightning.models.rules import OPTIMIZER
+from vae_lightning.models.trainable import Trainable
 from vae_lightning.networks.custom import build_network
 from vae_lightning.networks.mlp import mlp_decoder, mlp_encoder
 from vae_lightning.objectives.draws import ELBO, Draws
-from vae_lightning.objectives.elbo import NegativeELBO
 from vae_lightning.objectives.objective import Objective
 from vae_lightning.posteriors.gaussian import Gaussian
 from vae_lightning.posteriors.kl import check_kl
-from vae_lightning.posteriors.statistics import PosteriorMoments
-from vae_lightning.precision import in_double_precision, in_single_precision, sum_in_double
+from vae_lightning.precision import in_single_precision
 from vae_lightning.priors.prior import Prior
-from vae_lightning.schedules.learning_rate import scale_lr
 from vae_lightning.schedules.schedule import Schedule
 from vae_lightning.streams import NormalStream, generator, seeded
 
@@ -48,7 +41,7 @@ ADAM: Mapping[str, Any] = {"_target_": "torch.optim.Adam", "lr": 1e-3, "fused": 
 CONSTANT: Mapping[str, Any] = {"_target_": "vae_lightning.schedules.Constant"}
 
 
-class VAE(LightningModule):
+class VAE(Trainable):
     """A variational autoencoder with a Gaussian posterior.
 
     Images are ``(..., C, H, W)`` with values in [0, 1]; any leading dimensions are batch dimensions. In training a
@@ -95,6 +88,7 @@ class VAE(LightningModule):
         Auto-Encoding Variational Bayes, Kingma and Welling, 2014 (https://arxiv.org/abs/1312.6114).
 
     Example:
+        >>> import torch
         >>> vae = VAE(latent_dim=2)
         >>> images = torch.rand(16, 1, 28, 28)
         >>> vae.encode(images).mu.shape
@@ -133,7 +127,6 @@ class VAE(LightningModule):
             raise InputError(f"decoder_widths={[*decoder_widths]}: must be null, because decoder is given")
         check(optimizer, OPTIMIZER, "optimizer.")
         self.save_hyperparameters(self.arguments, logger=False)  # TensorBoard's HParams are for sweep axes
-        self.automatic_optimization = False  # a block holds several steps
         self.latent_dim, self.image_shape, self.seed = latent_dim, tuple(image_shape), seed
         self.kl_by_dimension: Tensor | None = None
         self.objective = build("objective", objective, Objective)  # type: ignore[type-abstract]
@@ -230,9 +223,9 @@ class VAE(LightningModule):
             noise = next(self.parameters()).new_empty(count, self.latent_dim).normal_()
         return self.likelihood.mean(self.decode(self.prior.sample(noise)))
 
-    def configure_optimizers(self) -> Optimizer:
-        """Build the optimiser of all parameters."""
-        return self.build_optimizer(self.parameters())
+    def configure_optimizers(self) -> Any:
+        """Build the optimiser of all parameters, and the schedule of its learning rate."""
+        return self._scheduled(self.build_optimizer(self.parameters()))
 
     def build_optimizer(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
         """Build the model's optimiser for other parameters, e.g. those of a copy.
@@ -243,89 +236,20 @@ class VAE(LightningModule):
         """
         return build("optimizer", self.hparams["optimizer"], Optimizer, parameters)
 
-    # Training: one optimiser step per batch.
+    @property
+    def lr(self) -> float | None:
+        """The initial learning rate, which Lightning's LearningRateFinder sets; None for the optimiser's default."""
+        lr: float | None = self.hparams["optimizer"].get("lr")
+        return lr
 
-    def on_fit_start(self) -> None:
-        if self.device.type == "cpu":
-            cpu.prepare()
+    @lr.setter
+    def lr(self, lr: float) -> None:
+        self.hparams["optimizer"] = {**self.hparams["optimizer"], "lr": lr}
 
-    def on_train_epoch_start(self) -> None:
-        self._train_noise = self._noise("noise", self.current_epoch)
-        self._sums: dict[str, Tensor] = {}
-        self._count = 0
-
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+    def predict_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """Reconstruct the images of a batch, as :meth:`reconstruct` does."""
         images, _ = batch
-        optimizer = self.optimizers()
-        assert isinstance(optimizer, LightningOptimizer)
-        steps = []
-        for x in images if images.dim() > 1 + len(self.image_shape) else images[None]:
-            draws, share = self._draw_share(x, self._train_noise, self.objective.samples)
-            objective = self.estimator.loss(self.objective(draws, self.global_step), draws)
-            optimizer.zero_grad()
-            self.manual_backward(objective.sum() * share)
-            scale_lr([optimizer.optimizer], self.schedule(self.global_step))
-            optimizer.step()
-            steps.append((objective.detach(), draws.nll.detach(), draws.kl.detach()))
-        objectives, nlls, kls = zip(*steps, strict=True)
-        objective, elbo = torch.cat(objectives, -1), ELBO.of(torch.cat(nlls, -1), torch.cat(kls, -2))
-        # A non-finite gradient shows in the loss only one step later, possibly after a checkpoint, so check the weights
-        # too.
-        loss, weights = objective.sum() / max(1, len(objective)), get_total_norm(self.parameters())
-        if not (loss + weights).isfinite():
-            lr = optimizer.param_groups[0]["lr"]
-            raise FloatingPointError(divergence(loss, weights, self.current_epoch, self.global_step, lr))
-        sums = elbo.sums()
-        if type(self.objective) is not NegativeELBO:  # whose value is train/loss
-            sums["objective"] = sum_in_double(objective)
-        # The norm at the last step only, computed after it, when mixed precision has unscaled the gradients.
-        norm = get_total_norm([weight.grad for weight in self.parameters() if weight.grad is not None])
-        sums["gradient_norm"] = norm * len(objective)
-        # Log once per epoch, because each logged number costs Lightning 0.2 ms.
-        self._sums = {name: total + self._sums.get(name, 0) for name, total in sums.items()}
-        self._count += len(objective)
-        if self.trainer.is_last_batch:
-            self._log_means("train", self._sums, self._count)
-            self.log(
-                "train/lr",
-                in_double_precision(optimizer.param_groups[0]["lr"]),
-                on_step=False,
-                on_epoch=True,
-                batch_size=1,
-            )
-        self.log("loss", loss, prog_bar=True, logger=False)
-
-    def on_train_epoch_end(self) -> None:
-        log_position(self)
-
-    # Validation and test: the noise is the same in each pass, so that passes can be compared.
-
-    def on_validation_epoch_start(self) -> None:
-        self._eval_noise = self._noise("evaluation")
-        self._posteriors = PosteriorMoments()
-
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        self._evaluate("val", batch)
-
-    def on_validation_epoch_end(self) -> None:
-        self.kl_by_dimension, active = self._posteriors.result()
-        stage = "test" if self.trainer.testing else "val"
-        self.log(f"{stage}/active_units", active.sum().double(), sync_dist=False)
-        log_position(self)
-
-    on_test_epoch_start = on_validation_epoch_start
-
-    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        self._evaluate("test", batch)
-
-    on_test_epoch_end = on_validation_epoch_end
-
-    def _evaluate(self, stage: str, batch: tuple[Tensor, Tensor]) -> None:
-        images, _ = batch
-        draws = self._draw_share(images, self._eval_noise, samples=1)[0]
-        self._posteriors.add(draws.mu, draws.kl)
-        elbo = draws.elbo()
-        self._log_means(stage, elbo.sums(), len(elbo.loss))
+        return self.reconstruct(images)
 
     def rows(self, count: int) -> slice:
         """Return this process's rows of a batch of ``count``: all of them unless several processes share the batch."""
@@ -340,14 +264,23 @@ class VAE(LightningModule):
             return False
         return getattr(self.trainer.datamodule, "whole_batches", False)  # type: ignore[attr-defined]
 
-    def _draw_share(self, images: Tensor, noise: NormalStream, samples: int) -> tuple[Draws, float]:
-        """Return the draws for this process's rows, and a factor for sums over these rows.
+    def _steps(self, batch: tuple[Tensor, Tensor]) -> list[tuple[Tensor, Tensor, int]]:
+        images, _ = batch
+        steps = images if images.dim() > 1 + len(self.image_shape) else images[None]
+        return [(*self._share(x, self._train_noise, self.objective.samples), len(x)) for x in steps]
 
-        The mean over processes of the sums times the factor is the mean over the batch.
-        """
+    def _share(self, images: Tensor, noise: NormalStream, samples: int) -> tuple[Tensor, Tensor]:
+        """Return this process's images, and the noise of their samples."""
         count, rows = len(images), self.rows(len(images))
-        draws = draw(self, images[rows], noise.draw(samples * count).view(samples, count, -1)[:, rows])
-        return draws, (self.trainer.world_size if self._shares_batches else 1) / count
+        return images[rows], noise.draw(samples * count).view(samples, count, -1)[:, rows]
+
+    def _total(self, objective: Tensor, count: int) -> Tensor:
+        # The mean over processes of their totals is the mean over the batch.
+        return objective.sum() * ((self.trainer.world_size if self._shares_batches else 1) / count)
+
+    def _evaluation_draws(self, batch: tuple[Tensor, Tensor]) -> Draws:
+        images, _ = batch
+        return draw(self, *self._share(images, self._eval_noise, samples=1))
 
     def _noise(self, name: str, *indices: int) -> NormalStream:
         dtype = next(self.parameters()).dtype
@@ -355,10 +288,21 @@ class VAE(LightningModule):
             indices = (*indices, self.trainer.global_rank)
         return NormalStream(generator(self.seed, name, *indices), self.latent_dim, self.device, dtype)
 
-    def _log_means(self, stage: str, sums: Mapping[str, Tensor], count: int) -> None:
-        """Log exact means over the epoch, weighted by batch size."""
-        # A process may have no rows of a small batch.
-        means = {f"{stage}/{name}": total / max(1, count) for name, total in sums.items()}
-        # Lightning divides the sum of the counts by the number of processes with integer division; this makes it exact.
-        weight = count * self.trainer.world_size
-        self.log_dict(means, on_step=False, on_epoch=True, batch_size=weight, sync_dist=True)
+    def _check_divergence(self, losses: Tensor) -> None:
+        weights = get_total_norm(self.parameters())
+        if not (losses + weights).isfinite():
+            raise FloatingPointError(divergence(losses, weights, self.current_epoch, self.global_step, self._rates))
+
+    def _gradient_norm(self) -> Tensor:
+        return get_total_norm([weight.grad for weight in self.parameters() if weight.grad is not None])
+
+    def _learning_rates(self) -> float:
+        optimizer: Any = self.optimizers(use_pl_optimizer=False)
+        lr: float = optimizer.param_groups[0]["lr"]
+        return lr
+
+    def _store_kl(self, kl: Tensor) -> None:
+        self.kl_by_dimension = kl
+
+    def _named(self, name: str, values: Tensor) -> dict[str, Tensor]:
+        return {name: values}

@@ -20,7 +20,7 @@ _LATER = {
 }
 
 # Keys that do not affect a run's metrics.
-_WITHOUT_EFFECT = ("run_dir", "restart", "resume", "sweep", "data.root", "data.mirror", "logger")
+_WITHOUT_EFFECT = ("run_dir", "restart", "resume", "sweep", "data.root", "data.mirror", "data.block_size", "logger")
 
 
 def read_config(run: Path) -> dict[str, Any]:

@@ -1,14 +1,34 @@
-"""Apply a schedule to the learning rate."""
+"""A schedule of the learning rate as torch and Lightning expect it."""
 
-from collections.abc import Iterable
+from typing import Any
 
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
-__all__ = ["scale_lr"]
+from vae_lightning.schedules.schedule import Schedule
+
+__all__ = ["ScheduledLR"]
 
 
-def scale_lr(optimizers: Iterable[Optimizer], factor: float) -> None:
-    """Set each optimiser's learning rate to its initial value times a factor."""
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            group["lr"] = factor * optimizer.defaults["lr"]
+class ScheduledLR(LRScheduler):
+    """The learning rate of each optimiser step: its initial value times the schedule's factor.
+
+    Arguments:
+        optimizer: its learning rates are the initial values.
+        schedule: the factor for each step.
+    """
+
+    def __init__(self, optimizer: Optimizer, schedule: Schedule) -> None:
+        self.schedule = schedule
+        super().__init__(optimizer)
+
+    def get_lr(self) -> list[Any]:
+        return [self.schedule(self.last_epoch) * lr for lr in self.base_lrs]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"last_epoch": self.last_epoch}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.last_epoch = state_dict["last_epoch"]
+        for group, lr in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
+            group["lr"] = lr

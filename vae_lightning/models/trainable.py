@@ -1,0 +1,286 @@
+"""What a VAE and a stack of them share: the training step, its two drivers, and evaluation."""
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+from torch.optim import Optimizer
+
+from vae_lightning import cpu
+from vae_lightning.config.errors import InputError
+from vae_lightning.estimators.estimator import Estimator
+from vae_lightning.models.draw import draw
+from vae_lightning.objectives.draws import ELBO, Draws
+from vae_lightning.objectives.elbo import NegativeELBO
+from vae_lightning.objectives.objective import Objective
+from vae_lightning.posteriors.gaussian import Gaussian
+from vae_lightning.posteriors.statistics import PosteriorMoments
+from vae_lightning.precision import in_double_precision, sum_in_double
+from vae_lightning.priors.prior import Prior
+from vae_lightning.schedules.constant import Constant
+from vae_lightning.schedules.learning_rate import ScheduledLR
+from vae_lightning.schedules.schedule import Schedule
+
+__all__ = ["Trainable"]
+
+# Number of batches whose terms are added up together, once the last of them has been trained on. Only then is the norm
+# of the gradient computed, and divergence detected.
+WINDOW = 16
+
+
+class Trainable(LightningModule):
+    """The base class of models that train with an objective and a gradient estimator.
+
+    Two drivers take the same steps, with the same bits. With a batch per optimiser step, Lightning's automatic
+    optimisation takes the step, so that everything that looks between steps sees each of them. With blocks of batches
+    (:class:`vae_lightning.ImageDataModule`, ``block_size``), :meth:`training_step` takes one step per batch of the
+    block, which saves the Trainer's work between them.
+    """
+
+    objective: Objective
+    estimator: Estimator
+    schedule: Schedule
+    prior: Prior
+
+    # What differs between one model and a stack.
+
+    @abstractmethod
+    def encode(self, images: Tensor) -> Gaussian:
+        """Return the posterior of each image."""
+
+    @abstractmethod
+    def nll(self, z: Tensor, images: Tensor) -> Tensor:
+        """Return -log p(x|z) of each image in nats."""
+
+    @abstractmethod
+    def _steps(self, batch: Any) -> Sequence[tuple[Any, Tensor, int]]:
+        """Return the images, the noise and the batch size of each optimiser step in a training batch or block."""
+
+    @abstractmethod
+    def _total(self, objective: Tensor, count: int) -> Tensor:
+        """Return the number whose gradient a step follows.
+
+        Arguments:
+            objective: of this process's images, ``(..., B)``.
+            count: number of images in the batch, over all processes.
+        """
+
+    @abstractmethod
+    def _evaluation_draws(self, batch: Any) -> Draws:
+        """Return one draw for each image of a validation or test batch."""
+
+    @abstractmethod
+    def _noise(self, name: str, *indices: int) -> Any:
+        """Return the stream of latent noise, or one per model."""
+
+    @abstractmethod
+    def _check_divergence(self, losses: Tensor) -> None:
+        """Look for losses and weights that are not finite.
+
+        Arguments:
+            losses: the mean of each model's objective over the last window, ``(...)``.
+        """
+
+    @abstractmethod
+    def _gradient_norm(self) -> Tensor:
+        """Return the norm of each model's gradient, ``(...)``."""
+
+    @abstractmethod
+    def _learning_rates(self) -> Any:
+        """Return the learning rate of the model, or one per model."""
+
+    @abstractmethod
+    def _store_kl(self, kl: Tensor) -> None:
+        """Store the KL by dimension, ``(..., latent_dim)``."""
+
+    @abstractmethod
+    def _named(self, name: str, values: Tensor) -> dict[str, Tensor]:
+        """Return the value of each model, ``(...)``, by the name under which it is logged."""
+
+    def _step_gradients(self, loss: Tensor, optimizer: Any) -> None:
+        """Compute the gradients of a step in a block."""
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+
+    # Training.
+
+    @property
+    def automatic_optimization(self) -> bool:
+        """Whether Lightning takes the optimiser steps; otherwise, batches are blocks."""
+        data = getattr(self._trainer, "datamodule", None)
+        if not self._automatic_optimization or not hasattr(data, "steps_per_batch"):
+            return self._automatic_optimization
+        return bool(data.steps_per_batch(self.trainer, self) == 1)
+
+    @automatic_optimization.setter
+    def automatic_optimization(self, automatic_optimization: bool) -> None:
+        self._automatic_optimization = automatic_optimization
+
+    def _scheduled(self, optimizer: Optimizer) -> Any:
+        """Return an optimiser and the schedule of its learning rate, in the form that Lightning expects."""
+        if type(self.schedule) is Constant:
+            return optimizer
+        scheduler = ScheduledLR(optimizer, self.schedule)
+        # Without automatic optimisation, Lightning warns that it ignores the interval.
+        interval = {"interval": "step"} if self.automatic_optimization else {}
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, **interval}}
+
+    def on_fit_start(self) -> None:
+        if self.device.type == "cpu":
+            cpu.prepare()
+
+    def on_train_start(self) -> None:
+        # Lightning's monitors log at this count of batches; with blocks, it would not be one of steps.
+        self.trainer.fit_loop.epoch_loop._batches_that_stepped = self.global_step
+
+    def on_train_epoch_start(self) -> None:
+        self._train_noise = self._noise("noise", self.current_epoch)
+        self._window: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._sums: dict[str, Tensor] = {}
+        self._count = 0
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Take one optimiser step per batch of a block, or return the loss of one batch, for Lightning's step."""
+        steps = self._steps(batch)
+        if not self.automatic_optimization:
+            loss = self._take_steps(steps)
+        elif len(steps) == 1:
+            loss = self._loss(*steps[0])
+        else:
+            raise InputError("training batches are blocks: pass the datamodule to Trainer.fit, not its dataloader")
+        self.log("loss", loss.detach(), prog_bar=True, logger=False)
+        return loss
+
+    def _take_steps(self, steps: Sequence[tuple[Any, Tensor, int]]) -> Tensor:
+        optimizer: Any = self.optimizers()
+        scheduler: Any = self.lr_schedulers()
+        if self.trainer.max_steps >= 0:
+            steps = steps[: self.trainer.max_steps - self.global_step]
+        for step in steps:
+            loss = self._loss(*step)
+            self._step_gradients(loss, optimizer)
+            optimizer.step()
+            if scheduler is not None:
+                scheduler.step()
+            self._close_full_window()
+        self.trainer.fit_loop.epoch_loop._batches_that_stepped += len(steps) - 1
+        return loss.detach()
+
+    def _loss(self, images: Any, noise: Tensor, count: int) -> Tensor:
+        draws = draw(self, images, noise)
+        objective = self.estimator.loss(self.objective(draws, self.global_step), draws)
+        self._window.append((objective.detach(), draws.nll.detach(), draws.kl.detach()))
+        self._rates = self._learning_rates()  # before a schedule sets that of the next step
+        return self._total(objective, count)
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self._close_full_window()
+        if self._epoch_may_end(batch_idx):
+            self._close_window()
+            self._log_epoch()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # A checkpoint within an epoch must not store weights that have diverged.
+        if self._trainer is not None and self.trainer.training:
+            self._close_window()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Let either driver resume, because each counts its own steps; earlier versions stored no schedule."""
+        step, loops = checkpoint["global_step"], checkpoint.get("loops", {}).get("fit_loop")
+        if loops:
+            progress = loops["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]["step"]
+            for counts in (progress["total"], loops["epoch_loop.manual_optimization.optim_step_progress"]["total"]):
+                counts |= {"ready": step, "completed": step}
+        if checkpoint.get("lr_schedulers") == []:
+            checkpoint["lr_schedulers"] = [{"last_epoch": step}]
+
+    def _close_full_window(self) -> None:
+        if len(self._window) >= WINDOW:
+            self._close_window()
+
+    def _close_window(self) -> None:
+        """Add the terms of the window's batches to the sums of the epoch."""
+        if not self._window:
+            return
+        objectives, nlls, kls = zip(*self._window, strict=True)
+        self._window = []
+        objective, elbo = torch.cat(objectives, -1), ELBO.of(torch.cat(nlls, -1), torch.cat(kls, -2))
+        count = objective.shape[-1]
+        # A process may have no rows of a small batch.
+        self._check_divergence(objective.sum(-1) / max(1, count))
+        sums = elbo.sums()
+        if type(self.objective) is not NegativeELBO:  # whose value is train/loss
+            sums["objective"] = sum_in_double(objective)
+        # Computed after the step, when mixed precision has unscaled the gradients.
+        sums["gradient_norm"] = self._gradient_norm() * count
+        self._sums = {name: total + self._sums.get(name, 0) for name, total in sums.items()}
+        self._count += count
+
+    def _epoch_may_end(self, batch_idx: int) -> bool:
+        trainer = self.trainer
+        if trainer.is_last_batch or trainer.should_stop or self.global_step == trainer.max_steps:
+            return True
+        # A validation within the epoch may stop training.
+        every, index = trainer.val_check_batch, batch_idx
+        if trainer.check_val_every_n_epoch is None:
+            index = trainer.fit_loop.total_batch_idx
+        return every is None or (index + 1) % every == 0
+
+    def _log_epoch(self) -> None:
+        """Log the means since the last call; seldom, because each logged number costs Lightning 0.2 ms."""
+        if self._count:
+            self._log_means("train", self._sums, self._count)
+            self._log_each("train/lr", in_double_precision(self._rates), batch_size=1)
+        self._sums, self._count = {}, 0
+
+    def on_train_epoch_end(self) -> None:
+        self._log_position()
+
+    # Validation and test: the noise is the same in each pass, so that passes can be compared.
+
+    def on_validation_epoch_start(self) -> None:
+        self._eval_noise = self._noise("evaluation")
+        self._posteriors = PosteriorMoments()
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self._evaluate("val", batch)
+
+    def on_validation_epoch_end(self) -> None:
+        kl, active = self._posteriors.result()
+        self._store_kl(kl)
+        self._log_each(f"{'test' if self.trainer.testing else 'val'}/active_units", active.sum(-1).double())
+        self._log_position()
+
+    on_test_epoch_start = on_validation_epoch_start
+
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        self._evaluate("test", batch)
+
+    on_test_epoch_end = on_validation_epoch_end
+
+    def _evaluate(self, stage: str, batch: Any) -> None:
+        draws = self._evaluation_draws(batch)
+        self._posteriors.add(draws.mu, draws.kl)
+        elbo = draws.elbo()
+        self._log_means(stage, elbo.sums(), elbo.loss.shape[-1])
+
+    # Logged values.
+
+    def _log_means(self, stage: str, sums: Mapping[str, Tensor], count: int) -> None:
+        """Log exact means over the epoch, weighted by batch size."""
+        means = {f"{stage}/{name}": total / max(1, count) for name, total in sums.items()}
+        # Lightning divides the sum of the counts by the number of processes with integer division; this makes it exact.
+        weight = count * self.trainer.world_size
+        for name, mean in means.items():
+            self._log_each(name, mean, batch_size=weight, sync_dist=True)
+
+    def _log_each(self, name: str, values: Tensor, **options: Any) -> None:
+        options = {"on_step": False, "on_epoch": True, "sync_dist": False, **options}
+        self.log_dict(self._named(name, values), **options)
+
+    def _log_position(self) -> None:
+        """Log over optimiser steps; by default Lightning counts batches and adds a curve of the epoch."""
+        self.log("step", float(self.global_step))
