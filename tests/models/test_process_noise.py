@@ -23,9 +23,10 @@ def noise(monkeypatch: pytest.MonkeyPatch) -> Noise:
         vae._trainer = SimpleNamespace(world_size=2, global_rank=rank, datamodule=data, current_epoch=1)  # type: ignore[assignment]
         if stage == "train":
             vae.on_train_epoch_start()
-            return vae._train_noise.draw(6)
-        vae.on_validation_epoch_start()
-        return vae._eval_noise.draw(6)
+        else:
+            vae.on_validation_epoch_start()
+        rows: Tensor = (vae._train_noise if stage == "train" else vae._eval_noise).draw(6)
+        return rows
 
     return first_rows
 

@@ -31,6 +31,8 @@ class Interruption(Callback):
         Interrupted: from ``Trainer.fit`` or ``Trainer.test``.
     """
 
+    works_in_blocks = True
+
     def __init__(self) -> None:
         self._received: int | None = None
 

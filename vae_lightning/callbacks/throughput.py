@@ -20,6 +20,8 @@ class Throughput(Callback):
     computed with the model's share of the time.
     """
 
+    works_in_blocks = True
+
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._images, self._began = 0, time.perf_counter()
 

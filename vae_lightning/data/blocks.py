@@ -98,10 +98,14 @@ class Blocks:
 
     Arguments:
         size: the number asked for; with ``"auto"`` it is 16, or 1 if something looks between steps.
+
+    Attributes:
+        without_trainer: the number in a custom training loop.
     """
 
     def __init__(self, size: int | str) -> None:
         self.size = size
+        self.without_trainer = 1 if size == "auto" else int(size)
         # Decided once per Trainer, because Lightning's finders set callbacks aside while they run.
         self._decided: WeakKeyDictionary[Trainer, int] = WeakKeyDictionary()
 

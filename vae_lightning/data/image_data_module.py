@@ -149,7 +149,9 @@ class ImageDataModule(LightningDataModule):
             images.seed = seed
         if trainer is not None and trainer.overfit_batches:  # type: ignore[attr-defined]
             return images, StoredOrder(len(images), self.batch_size)
-        steps = 1 if trainer is None else self.steps_per_batch(trainer, trainer.lightning_module)
+        steps = self.blocks.without_trainer
+        if trainer is not None:
+            steps = self.steps_per_batch(trainer, trainer.lightning_module)
         return images, BlockSampler(len(images), self.batch_size, steps, seed, redrawn)
 
     def val_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]] | list[tuple[Tensor, Tensor]]:

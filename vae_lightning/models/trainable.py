@@ -45,6 +45,13 @@ class Trainable(LightningModule):
     schedule: Schedule
     prior: Prior
 
+    def __init__(self) -> None:
+        super().__init__()
+        # The terms of the batches since the last sum, and the sums since the last log.
+        self._window: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._sums: dict[str, Tensor] = {}
+        self._count = 0
+
     # What differs between one model and a stack.
 
     @abstractmethod
@@ -110,7 +117,7 @@ class Trainable(LightningModule):
     @property
     def automatic_optimization(self) -> bool:
         """Whether Lightning takes the optimiser steps; otherwise, batches are blocks."""
-        data = getattr(self._trainer, "datamodule", None)
+        data: Any = getattr(self._trainer, "datamodule", None)
         if not self._automatic_optimization or not hasattr(data, "steps_per_batch"):
             return self._automatic_optimization
         return bool(data.steps_per_batch(self.trainer, self) == 1)
@@ -138,9 +145,7 @@ class Trainable(LightningModule):
 
     def on_train_epoch_start(self) -> None:
         self._train_noise = self._noise("noise", self.current_epoch)
-        self._window: list[tuple[Tensor, Tensor, Tensor]] = []
-        self._sums: dict[str, Tensor] = {}
-        self._count = 0
+        self._window, self._sums, self._count = [], {}, 0
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Take one optimiser step per batch of a block, or return the loss of one batch, for Lightning's step."""

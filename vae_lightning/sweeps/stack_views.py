@@ -112,6 +112,8 @@ class CallbackViews(Checkpoint):
         runs: in the order of the stack's models.
     """
 
+    works_in_blocks = True
+
     def __init__(self, runs: Sequence[StackedRun]) -> None:
         self.runs = runs
 

@@ -1,0 +1,195 @@
+"""Lightning's callbacks and Trainer arguments do to a VAE what they do to the same model in a plain LightningModule."""
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch.callbacks as lc
+import pytest
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import CSVLogger
+from torch import Tensor
+
+from vae_lightning import VAE, InputError, MNIST5kDataModule
+from vae_lightning.streams import NormalStream, generator
+
+LR = 1e-3
+
+
+class Plain(LightningModule):
+    """A VAE's loss in a LightningModule as Lightning's documentation writes one."""
+
+    def __init__(self, vae: VAE) -> None:
+        super().__init__()
+        self.encoder, self.decoder, self.lr = vae.encoder, vae.decoder, LR
+        self.__dict__["vae"] = vae  # no submodule of its own
+
+    def elbo(self, images: Tensor, noise: NormalStream) -> Tensor:
+        noise.dtype = next(self.parameters()).dtype
+        loss: Tensor = self.vae.elbo(images, noise.draw(len(images))).loss
+        return loss.sum() * (1 / len(images))
+
+    def on_train_epoch_start(self) -> None:
+        self.train_noise = NormalStream(generator(0, "noise", self.current_epoch), 20)
+
+    def on_validation_epoch_start(self) -> None:
+        self.eval_noise = NormalStream(generator(0, "evaluation"), 20)
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        return self.elbo(batch[0], self.train_noise)
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        self.log("val/loss", self.elbo(batch[0], self.eval_noise), batch_size=len(batch[0]))
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters(), lr=self.lr, fused=True)
+
+
+def fit(model: LightningModule, folder: Path, callbacks: list[Callback], **options: Any) -> Trainer:
+    quiet: dict[str, Any] = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
+    if any(isinstance(callback, lc.Checkpoint) for callback in callbacks):
+        del quiet["enable_checkpointing"]
+    if any(isinstance(callback, lc.ProgressBar) for callback in callbacks):
+        del quiet["enable_progress_bar"]
+    if any(isinstance(callback, lc.ModelSummary) for callback in callbacks):
+        del quiet["enable_model_summary"]
+    if options.get("barebones"):
+        quiet = {}
+    else:
+        quiet["logger"] = CSVLogger(folder)
+    trainer = Trainer(
+        **{
+            "max_epochs": 2,
+            "accelerator": "cpu",
+            "num_sanity_val_steps": 0,
+            "default_root_dir": folder,
+            "callbacks": callbacks,
+            **quiet,
+            **options,
+        }
+    )
+    data = MNIST5kDataModule(batch_size=64, val_size=2400)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer.fit(model, datamodule=data)
+    return trainer
+
+
+def check_same(folder: Path, callbacks: Callable[[], list[Callback]], blocks: bool, **options: Any) -> Trainer:
+    """Compare the weights, the steps and the losses of a VAE with those of the plain LightningModule."""
+    vae, plain = VAE(seed=0), Plain(VAE(seed=0))
+    trainer = fit(vae, folder / "vae", callbacks(), **options)
+    expected = fit(plain, folder / "plain", callbacks(), **options)
+    assert (trainer.datamodule.steps_per_batch(trainer, vae) > 1) == blocks  # type: ignore[attr-defined]
+    assert (trainer.global_step, trainer.current_epoch) == (expected.global_step, expected.current_epoch)
+    for name, weight in plain.state_dict().items():
+        torch.testing.assert_close(
+            vae.state_dict()[name], weight, rtol=0, atol=0, msg=lambda text, name=name: f"{name}: {text}"
+        )
+    if "val/loss" in expected.callback_metrics:
+        assert float(trainer.callback_metrics["val/loss"]) == pytest.approx(
+            float(expected.callback_metrics["val/loss"])
+        )
+    return trainer
+
+
+@pytest.mark.parametrize(
+    ("options", "blocks"),
+    [
+        ({}, True),
+        ({"accumulate_grad_batches": 3}, False),
+        ({"barebones": True}, True),
+        ({"benchmark": True}, True),
+        ({"check_val_every_n_epoch": 2}, True),
+        ({"check_val_every_n_epoch": None, "val_check_interval": 30}, False),
+        ({"detect_anomaly": True}, True),
+        ({"deterministic": True}, True),
+        ({"fast_dev_run": True}, False),
+        ({"fast_dev_run": 3}, False),
+        ({"gradient_clip_val": 20.0}, False),
+        ({"gradient_clip_val": 0.5, "gradient_clip_algorithm": "value"}, False),
+        ({"inference_mode": False}, True),
+        ({"limit_train_batches": 5}, False),
+        ({"limit_train_batches": 0.5}, False),
+        ({"limit_val_batches": 1}, True),
+        ({"limit_val_batches": 0}, True),
+        ({"log_every_n_steps": 1}, True),
+        ({"max_steps": 21}, True),
+        ({"max_steps": 21, "max_epochs": -1}, True),
+        ({"max_time": "00:01:00:00"}, False),
+        ({"min_epochs": 2, "min_steps": 5}, True),
+        ({"num_sanity_val_steps": 2}, True),
+        ({"overfit_batches": 3}, False),
+        ({"precision": "64-true"}, True),
+        ({"precision": "bf16-mixed"}, True),
+        ({"profiler": "simple"}, True),
+        ({"profiler": "advanced"}, True),
+        ({"profiler": "pytorch"}, False),
+        ({"reload_dataloaders_every_n_epochs": 1}, True),
+        ({"sync_batchnorm": True}, True),
+        ({"use_distributed_sampler": False}, True),
+        ({"val_check_interval": 0.5}, False),
+        ({"val_check_interval": 7}, False),
+    ],
+    ids=str,
+)
+def test_an_argument_of_the_trainer(options: dict[str, Any], blocks: bool, tmp_path: Path) -> None:
+    check_same(tmp_path, list, blocks, **options)
+
+
+class Freezing(lc.BaseFinetuning):
+    def freeze_before_training(self, pl_module: LightningModule) -> None:
+        self.freeze(pl_module.decoder)  # type: ignore[arg-type]
+
+    def finetune_function(self, pl_module: LightningModule, epoch: int, optimizer: torch.optim.Optimizer) -> None:
+        if epoch == 1:
+            self.unfreeze_and_add_param_group(pl_module.decoder, optimizer, lr=LR)  # type: ignore[arg-type]
+
+
+def halve(trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+    with torch.no_grad():
+        for weight in pl_module.parameters():
+            weight.mul_(0.999)
+
+
+@pytest.mark.parametrize(
+    ("callback", "blocks"),
+    [
+        (lambda: lc.BatchSizeFinder(steps_per_trial=1, max_trials=1, init_val=32), False),
+        (lambda: lc.DeviceStatsMonitor(cpu_stats=False), False),
+        (lambda: lc.EMAWeightAveraging(decay=0.9), False),
+        (lambda: lc.EarlyStopping("val/loss", min_delta=1e9, patience=1), True),
+        (lambda: lc.GradientAccumulationScheduler({0: 1, 1: 2}), False),
+        (lambda: lc.LambdaCallback(on_train_batch_end=halve), False),
+        (lambda: lc.LambdaCallback(on_train_epoch_end=halve), True),
+        (lambda: lc.LearningRateFinder(num_training_steps=20), False),
+        (lambda: lc.LearningRateMonitor(), False),
+        (lambda: lc.LearningRateMonitor("epoch"), True),
+        (lambda: lc.ModelCheckpoint(monitor="val/loss"), True),
+        (lambda: lc.ModelCheckpoint(every_n_train_steps=7, save_top_k=-1), False),
+        (lambda: lc.ModelPruning("l1_unstructured", amount=0.3), True),
+        (lambda: lc.ModelSummary(), True),
+        (lambda: lc.OnExceptionCheckpoint("."), True),
+        (lambda: lc.RichModelSummary(), True),
+        (lambda: lc.RichProgressBar(), True),
+        (lambda: lc.StochasticWeightAveraging(swa_lrs=1e-2, swa_epoch_start=1), False),
+        (lambda: lc.TQDMProgressBar(), True),
+        (lambda: lc.ThroughputMonitor(lambda batch: len(batch[0])), False),
+        (lambda: lc.Timer("00:01:00:00"), False),
+        (lambda: lc.WeightAveraging(), False),
+        (lambda: Freezing(), False),
+    ],
+)
+def test_a_callback(callback: Callable[[], Callback], blocks: bool, tmp_path: Path) -> None:
+    check_same(tmp_path, lambda: [callback()], blocks)
+
+
+def test_what_looks_between_steps_refuses_blocks() -> None:
+    data = MNIST5kDataModule(block_size=16)
+    trainer = Trainer(accelerator="cpu", accumulate_grad_batches=2, logger=False, enable_checkpointing=False)
+    with pytest.raises(
+        InputError, match=r"^data\.block_size=16: must be auto or 1, because trainer\.accumulate_grad_b"
+    ):
+        trainer.fit(VAE(), datamodule=data)
