@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from vae_lightning.config.arguments import checked
@@ -20,7 +22,7 @@ class Curves(Callback):
 
     The rows are part of every checkpoint, so the curves of a resumed run have neither gaps nor duplicates: rows written
     after the checkpoint are dropped, and the checkpoint's own epoch is logged again, because the loggers may have
-    missed it.
+    missed it. A validation after the fit adds to the row of the last epoch.
 
     Arguments:
         table: the CSV file; its columns are ``epoch`` (from 0), ``step`` (optimiser steps) and every metric except
@@ -36,6 +38,7 @@ class Curves(Callback):
         self.table, self.picture = Path(table), Path(picture)
         self.rows: list[dict[str, float]] = []
         self._earlier_metrics: dict[str, Tensor] = {}
+        self._started = False
 
     def state_dict(self) -> dict[str, Any]:
         return {"rows": self.rows}
@@ -44,6 +47,7 @@ class Curves(Callback):
         self.rows = state_dict["rows"]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._started = True
         if self.rows:
             self._write(trainer)
             last = self.rows[-1]
@@ -56,25 +60,46 @@ class Curves(Callback):
 
     on_test_start = on_train_epoch_start
 
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn == TrainerFn.VALIDATING:
+            self._earlier_metrics = dict(trainer.callback_metrics)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn == TrainerFn.VALIDATING and self.rows:
+            self.rows[-1] |= self._new(trainer)
+            self._write(trainer)
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._add_row(trainer)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not self._started:  # nothing was left to train
+            self.on_train_start(trainer, pl_module)
         if trainer.is_global_zero:
-            write_figure(self.picture, draw_curves(self.rows))
+            write_figure(self.picture, draw_curves(self.rows, self._best(trainer)))
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._add_row(trainer)
 
+    def _best(self, trainer: Trainer) -> int | None:
+        """Return the index of the best epoch by the first metric that a checkpoint monitors."""
+        for callback in trainer.checkpoint_callbacks:
+            if isinstance(callback, ModelCheckpoint) and callback.monitor is not None:
+                places = [place for place, row in enumerate(self.rows) if callback.monitor in row]
+                better = max if callback.mode == "max" else min
+                return better(places, key=lambda place: self.rows[place][callback.monitor], default=None)  # type: ignore[index]
+        return None
+
     def _add_row(self, trainer: Trainer) -> None:
-        new = {
-            name: value
+        self.rows.append({"epoch": trainer.current_epoch, "step": trainer.global_step, **self._new(trainer)})
+        self._write(trainer)
+
+    def _new(self, trainer: Trainer) -> dict[str, float]:
+        return {
+            name: float(value)
             for name, value in trainer.callback_metrics.items()
             if "/" in name and value is not self._earlier_metrics.get(name)
         }
-        position: dict[str, float] = {"epoch": trainer.current_epoch, "step": trainer.global_step}
-        self.rows.append(position | {name: float(value) for name, value in new.items()})
-        self._write(trainer)
 
     def _write(self, trainer: Trainer) -> None:
         if trainer.is_global_zero:

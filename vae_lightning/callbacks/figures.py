@@ -57,6 +57,7 @@ class Figures(Callback):
         self.reconstructions, self.samples, self.embedded = reconstructions, samples, embedded
         self._kl: list[float] | None = None  # of the last histogram
         self._watched: tuple[Tensor, str] | None = None  # the images to log during training, and their stage
+        self._started = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if trainer.datamodule is None:  # type: ignore[attr-defined]
@@ -69,12 +70,16 @@ class Figures(Callback):
         self._kl = state_dict["kl_by_dimension"]  # type: ignore[assignment]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._watched = None
+        self._watched, self._started = None, True
         if trainer.is_global_zero and trainer.loggers:
             self._watched = watched_images(trainer.datamodule, max(self.embedded, self.reconstructions))  # type: ignore[attr-defined]
             if trainer.current_epoch > 0:  # resumed
                 self._show_kl(trainer)
                 self._show_pictures(trainer, pl_module, trainer.current_epoch)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not self._started:  # nothing was left to train
+            self.on_train_start(trainer, pl_module)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         kl = _vae(pl_module).kl_by_dimension

@@ -12,11 +12,12 @@ __all__ = ["draw_curves"]
 SHORT = (-2, 4)
 
 
-def draw_curves(history: Sequence[Mapping[str, float]]) -> Figure:
+def draw_curves(history: Sequence[Mapping[str, float]], best: int | None = None) -> Figure:
     """Plot loss, reconstruction and KL over the epochs, for training and, if there is one, validation.
 
     Arguments:
         history: one item per epoch, with keys such as ``train/loss`` and ``val/kl``.
+        best: index of the best epoch, which is marked.
     """
     figure = Figure(figsize=(9, 2.8), dpi=120)
     figure.subplots_adjust(left=0.07, right=0.98, bottom=0.18, top=0.9, wspace=0.28)
@@ -30,6 +31,8 @@ def draw_curves(history: Sequence[Mapping[str, float]]) -> Figure:
             ]
             if points:
                 axes.plot(*zip(*points, strict=True), label=stage, marker="." if len(points) < 30 else None)
+        if best is not None and f"val/{term}" in history[best]:
+            axes.plot(best + 1, history[best][f"val/{term}"], "*", color="black", label="best epoch", zorder=3)
         axes.set_title(title, fontsize=9)
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

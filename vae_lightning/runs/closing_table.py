@@ -21,6 +21,10 @@ def closing_table(metrics: Mapping[str, float], run: Path, monitors: Iterable[st
             lines.append(f"{title:14}" + "".join(f"{cell:>10}" for cell in cells))
     epochs = f"{metrics['epochs']:.0f} epoch{'s' * (metrics['epochs'] != 1)}"
     lines += ["", f"{epochs} in {metrics['fit_seconds']:.1f} s; losses in nats per image"]
+    for name, value in metrics.items():
+        if name.startswith("best/") and name != "best/epoch":
+            digits = 4 if "acc" in name else 2
+            lines.append(f"best epoch {metrics['best/epoch']:.0f}: {name.removeprefix('best/')} {value:.{digits}f}")
     places = {
         "numbers": run / METRICS,
         "curves": run / CURVES,

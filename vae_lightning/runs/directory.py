@@ -18,6 +18,7 @@ __all__ = [
     "EVALUATION",
     "EXPORT",
     "FAILURE",
+    "FIT",
     "JOB",
     "METRICS",
     "TRACKERS",
@@ -32,6 +33,7 @@ __all__ = [
 CONFIG = Path(".hydra/config.yaml")  # the run's configuration, every value resolved
 ENVIRONMENT = Path("environment.json")
 CURVES = Path("metrics.csv")
+FIT = Path("fit.json")  # written when the fit has ended, with its metrics; only the test is left then
 METRICS = Path("metrics.json")  # written last: if it is there, the run is complete
 EVALUATION = Path("evaluation.json")
 EXPORT = Path("export")  # a folder: the networks in ONNX
@@ -99,5 +101,5 @@ def clear(run: Path) -> None:
     """Remove everything that a run writes, and nothing else."""
     for name in ("checkpoints", "tensorboard", "figures", EXPORT):
         shutil.rmtree(run / name, ignore_errors=True)
-    for file in (METRICS, ENVIRONMENT, EVALUATION, TRACKERS, FAILURE, CONFIG, CURVES, "hparams.yaml"):
+    for file in (METRICS, FIT, ENVIRONMENT, EVALUATION, TRACKERS, FAILURE, CONFIG, CURVES, "hparams.yaml"):
         (run / file).unlink(missing_ok=True)

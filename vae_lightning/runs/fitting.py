@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import OmegaConf
 
+from vae_lightning.callbacks.fit_record import FitRecord, digest
 from vae_lightning.callbacks.interruption import Interruption
 from vae_lightning.config.axes import axis_values
 from vae_lightning.config.targets import build
@@ -22,7 +24,7 @@ from vae_lightning.runs.run import Run
 from vae_lightning.runs.warnings import filter_warnings
 from vae_lightning.trackers.records import monitors
 
-__all__ = ["fit_and_test"]
+__all__ = ["fit_and_test", "logged_by_fit"]
 
 log = logging.getLogger(__name__)
 
@@ -56,11 +58,13 @@ def fit_and_test(config: Mapping[str, Any]) -> dict[str, float]:
     if rank() == 0:
         data.prepare_data()
         data.setup("fit")
+    fit = run.finished_fit(state)
+    record = FitRecord(began, finished=fit is not None)
     trainer = build(
         "trainer",
         config["trainer"],
         pl.Trainer,
-        callbacks=[*run.callbacks.values(), Interruption()],
+        callbacks=[*run.callbacks.values(), record, Interruption()],
         logger=False,
         plugins=[SafeCheckpointIO()],
         default_root_dir=run.directory,
@@ -73,15 +77,21 @@ def fit_and_test(config: Mapping[str, Any]) -> dict[str, float]:
             if state is not None:
                 log.info("%s resumes after epoch %d", os.path.relpath(run.directory), state["epoch"] + 1)
             run.begin(environment(), resumes=state is not None)
-        prepared = time.perf_counter()
         trainer.fit(model, datamodule=data, ckpt_path=resumed, weights_only=True)
-        fitted = time.perf_counter()
-        logged = dict(trainer.callback_metrics)
+        if fit is None:
+            if state is not None and state["global_step"] == trainer.global_step:  # nothing was left to train
+                model.load_state_dict(state["state_dict"])
+            save_again(trainer, model, record)
+            logged = logged_by_fit(trainer, model, data, record)
+            fit = {"epochs": trainer.current_epoch, "step": trainer.global_step, "metrics": logged}
+            if rank() == 0:
+                run.end_fit(fit)
+        else:
+            model.load_state_dict(state["state_dict"])  # type: ignore[index]
         trainer.test(model, datamodule=data, verbose=False)
-        metrics = run.final_metrics(logged | trainer.callback_metrics) | {
-            "epochs": trainer.current_epoch,
-            "fit_seconds": round(fitted - prepared, 3),
-            "total_seconds": round(time.perf_counter() - began, 3),
+        metrics = run.final_metrics(fit["metrics"] | trainer.callback_metrics, fit["step"]) | {
+            "epochs": fit["epochs"],
+            **{f"{name}_seconds": round(seconds, 3) for name, seconds in record.seconds.items()},
         }
         if rank() == 0:
             run.finish(metrics)
@@ -89,3 +99,23 @@ def fit_and_test(config: Mapping[str, Any]) -> dict[str, float]:
     finally:
         run.end_loggers()
     return metrics
+
+
+def save_again(trainer: pl.Trainer, model: pl.LightningModule, record: FitRecord) -> None:
+    """Save the last checkpoint again if a callback has changed the weights since, as weight averaging does."""
+    if record.saved in (None, digest(model.state_dict().values())):
+        return
+    for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, ModelCheckpoint) and callback.filename == "last":
+            trainer.save_checkpoint(callback.format_checkpoint_name({}))
+
+
+def logged_by_fit(
+    trainer: pl.Trainer, model: pl.LightningModule, data: pl.LightningDataModule, record: FitRecord
+) -> dict[str, float]:
+    """Return the metrics of a fit; validate again if the last validation was of other weights than the final ones."""
+    logged = dict(trainer.callback_metrics)
+    if record.validated != digest(model.state_dict().values()) and trainer.limit_val_batches:
+        trainer.validate(model, datamodule=data, verbose=False)
+        logged |= trainer.callback_metrics
+    return {name: float(value) for name, value in logged.items() if "/" in name}

@@ -1,21 +1,25 @@
 """A run: its configuration, directory, callbacks and loggers."""
 
+import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 from omegaconf import OmegaConf
 
 from vae_lightning.callbacks.curves import Curves
 from vae_lightning.config.errors import InputError
 from vae_lightning.config.targets import build
+from vae_lightning.runs.checkpoints import read_checkpoint
 from vae_lightning.runs.directory import (
     CONFIG,
     ENVIRONMENT,
     FAILURE,
+    FIT,
     METRICS,
     TRACKERS,
     clear,
@@ -98,18 +102,45 @@ class Run:
             write_json(self.directory / TRACKERS, ids)
         show_config(self.loggers.values(), self.config, resumes)
 
-    def final_metrics(self, logged: Mapping[str, Any]) -> dict[str, float]:
-        """Return the run's losses and accuracies.
+    def finished_fit(self, checkpoint: Mapping[str, Any] | None) -> dict[str, Any] | None:
+        """Return the content of ``fit.json`` if the checkpoint from which the run resumes is that of the fit's end."""
+        path = self.directory / FIT
+        stored = json.loads(path.read_text()) if checkpoint is not None and path.exists() else {}
+        return stored if checkpoint is not None and stored.get("step") == checkpoint["global_step"] else None
+
+    def end_fit(self, fit: Mapping[str, Any]) -> None:
+        """Store that only the test is left: the fit's epochs, optimiser steps and metrics."""
+        write_json(self.directory / FIT, fit)
+
+    def final_metrics(self, logged: Mapping[str, Any], step: int) -> dict[str, float]:
+        """Return the run's losses and accuracies; those measured on other weights than the final ones are left out.
 
         Arguments:
             logged: the Trainer's metrics. After a resume they lack the earlier epochs, which the curves have.
+            step: the number of optimiser steps.
         """
         everything = dict(logged)
         for callback in self.callbacks.values():
-            for row in callback.rows if isinstance(callback, Curves) else ():
-                everything |= row
+            if isinstance(callback, Curves):
+                earlier = {name for row in callback.rows for name in row}
+                of_final_weights = [row for row in callback.rows if row["step"] == step]
+                everything = {name: value for name, value in logged.items() if name not in earlier}
+                for row in of_final_weights:
+                    everything |= row
         stages = ("train/", "val/", "test/", "probe/", "gradient/")
-        return {name: float(value) for stage in stages for name, value in everything.items() if name.startswith(stage)}
+        found = {name: float(value) for stage in stages for name, value in everything.items() if name.startswith(stage)}
+        return found | self._best()
+
+    def _best(self) -> dict[str, float]:
+        """Return the best epoch, counted from 1, and the value of its metric, for each metric that is monitored."""
+        found: dict[str, float] = {}
+        for callback in self.callbacks.values():
+            if isinstance(callback, ModelCheckpoint) and callback.monitor and callback.best_model_score is not None:
+                path = Path(callback.best_model_path)
+                if path.is_file():
+                    epoch = read_checkpoint(path)["epoch"] + 1
+                    found |= {"best/epoch": epoch, f"best/{callback.monitor}": float(callback.best_model_score)}
+        return found
 
     def finish(self, metrics: Mapping[str, float]) -> None:
         """Log the hyperparameters and final metrics to TensorBoard's HParams; mark the run as complete."""

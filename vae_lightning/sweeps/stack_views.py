@@ -9,6 +9,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
+from vae_lightning.callbacks.fit_record import FitRecord
 from vae_lightning.data.image_data_module import ImageDataModule
 from vae_lightning.data.stack_data import StackData
 from vae_lightning.models.stack import Stack
@@ -23,7 +24,7 @@ class _TrainerView:
     """The stack's Trainer as one run's callbacks see it: with the run's metrics, loggers, data and checkpoints."""
 
     def __init__(self, trainer: pl.Trainer, run: StackedRun, place: int, metrics: dict[str, Tensor]) -> None:
-        self._trainer, self._place = trainer, place
+        self._trainer, self._place, self.checkpoint_callbacks = trainer, place, run.own_callbacks
         self.loggers, self.callback_metrics = [*run.loggers.values()], metrics
 
     @property
@@ -79,20 +80,25 @@ def by_run(metrics: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
 class CheckpointView(SafeCheckpointIO):
     """Saves one run's part of the stack as if it had trained alone; loads the stack from the runs' checkpoints."""
 
-    def __init__(self, stack: Stack, runs: Sequence[StackedRun]) -> None:
+    def __init__(self, stack: Stack, runs: Sequence[StackedRun], record: FitRecord) -> None:
         super().__init__()
-        self.stack, self.runs = stack, runs
+        self.stack, self.runs, self.record = stack, runs, record
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         place = storage_options["place"]
         own = split_checkpoint(self.stack, checkpoint, place)
         if "callbacks" in checkpoint:
-            states = {callback.state_key: callback.state_dict() for callback in self.runs[place].own_callbacks}
+            callbacks = [*self.runs[place].own_callbacks, self.record]
+            states = {callback.state_key: callback.state_dict() for callback in callbacks}
             own["callbacks"] = {key: state for key, state in states.items() if state}
         super().save_checkpoint(own, path)
 
     def load_checkpoint(self, *_: Any, **__: Any) -> dict[str, Any]:
-        return join_checkpoints(self.stack, [run.state for run in self.runs if run.state is not None])
+        joint = join_checkpoints(self.stack, [run.state for run in self.runs if run.state is not None])
+        first = self.runs[0].state
+        assert first is not None
+        key = self.record.state_key
+        return {**joint, "callbacks": {key: first["callbacks"][key]} if key in first["callbacks"] else {}}
 
 
 def _forwarded(hook: str) -> Callable[..., None]:

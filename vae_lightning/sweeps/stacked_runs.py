@@ -8,6 +8,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 
+from vae_lightning.callbacks.fit_record import FitRecord
 from vae_lightning.callbacks.interruption import Interruption
 from vae_lightning.config.targets import build
 from vae_lightning.data.image_data_module import ImageDataModule
@@ -15,6 +16,7 @@ from vae_lightning.data.stack_data import StackData
 from vae_lightning.models.stack import Stack
 from vae_lightning.runs.directory import locked
 from vae_lightning.runs.environment import environment
+from vae_lightning.runs.fitting import logged_by_fit
 from vae_lightning.runs.warnings import filter_warnings
 from vae_lightning.sweeps.stack_views import CallbackViews, CheckpointView, LoggerView, by_run
 from vae_lightning.sweeps.stacked_run import StackedRun
@@ -62,16 +64,15 @@ def train_stacked(runs: Sequence[StackedRun]) -> list[Exception | None]:
             stacked = {"stack": {"models": len(runs), "place": place}}
             run.begin(described | stacked, resumes=run.state is not None)
         try:
-            logged, seconds = _fit_and_test(stack, data, runs)
+            logged, fit, seconds = _fit_and_test(stack, data, runs, began)
         except Exception as error:
             for run in runs:
                 run.error = run.error or error
         for place, run in enumerate(runs):
             if run.error is None:
-                metrics = run.final_metrics(logged[place]) | {
-                    "epochs": run.config["trainer"]["max_epochs"],
-                    "fit_seconds": round(seconds / len(runs), 3),
-                    "total_seconds": round((time.perf_counter() - began) / len(runs), 3),
+                metrics = run.final_metrics(logged[place], fit["step"]) | {
+                    "epochs": fit["epochs"],
+                    **{f"{name}_seconds": round(value / len(runs), 3) for name, value in seconds.items()},
                 }
                 run.finish(metrics)
                 shown = "   ".join(
@@ -82,22 +83,29 @@ def train_stacked(runs: Sequence[StackedRun]) -> list[Exception | None]:
 
 
 def _fit_and_test(
-    stack: Stack, data: ImageDataModule, runs: Sequence[StackedRun]
-) -> tuple[list[dict[str, Any]], float]:
-    """Return each run's metrics, and the duration of the fit in seconds."""
+    stack: Stack, data: ImageDataModule, runs: Sequence[StackedRun], began: float
+) -> tuple[list[dict[str, Any]], dict[str, int], dict[str, float]]:
+    """Return each run's metrics, the number of epochs and optimiser steps, and the seconds of the fit and in total."""
+    fits = [run.finished_fit(run.state) for run in runs]
+    record = FitRecord(began, finished=None not in fits)
     trainer = build(
         "trainer",
         runs[0].config["trainer"],
         pl.Trainer,
-        callbacks=[*runs[0].common_callbacks, CallbackViews(runs), Interruption()],
+        callbacks=[*runs[0].common_callbacks, CallbackViews(runs), record, Interruption()],
         logger=LoggerView(runs),
-        plugins=[CheckpointView(stack, runs)],
+        plugins=[CheckpointView(stack, runs, record)],
     )
     stacked_data = StackData(data, [run.config["data"]["seed"] for run in runs])
-    prepared = time.perf_counter()
     resumed = None if runs[0].state is None else "the runs' own"
     trainer.fit(stack, datamodule=stacked_data, ckpt_path=resumed, weights_only=True)
-    fitted = time.perf_counter()
-    logged = dict(trainer.callback_metrics)
+    logged = by_run(logged_by_fit(trainer, stack, stacked_data, record), len(runs))
+    fit = {"epochs": trainer.current_epoch, "step": trainer.global_step}
+    for place, (run, stored) in enumerate(zip(runs, fits, strict=True)):
+        if stored is not None:  # only the test was left
+            fit, logged[place] = stored, stored["metrics"]
+        elif run.error is None:
+            run.end_fit({**fit, "metrics": logged[place]})
     trainer.test(stack, datamodule=stacked_data, verbose=False)
-    return by_run(logged | trainer.callback_metrics, len(runs)), fitted - prepared
+    tested = by_run(trainer.callback_metrics, len(runs))
+    return [fitted | own for fitted, own in zip(logged, tested, strict=True)], fit, record.seconds
