@@ -254,3 +254,14 @@ def test_resuming_a_run_that_was_started_over_does_not_start_it_over_again(
     done = command("train", "resume=run")
     assert done.returncode == 0, done.stderr
     assert "run is already complete" in done.stdout
+
+
+def test_a_moved_run_that_resumes_remembers_its_best_epoch(composed: Compose, tmp_path: Path) -> None:
+    # By the largest validation loss, so that the first epoch of two is the best.
+    options = [*TINY, "logger=none", "callbacks.best_checkpoint.mode=max", "optimizer.lr=0.03"]
+    train(composed(*options))
+    moved = (tmp_path / "run").rename(tmp_path / "moved")
+    (moved / METRICS).unlink()
+    (moved / "checkpoints/previous.ckpt").replace(moved / "checkpoints/last.ckpt")
+    train(composed(*options, run="moved"))
+    assert torch.load(moved / "checkpoints/best.ckpt", weights_only=True)["epoch"] == 0

@@ -1,6 +1,7 @@
 """The classes named in configurations: find, check and build them."""
 
 import pkgutil
+import sys
 from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
@@ -51,8 +52,15 @@ def build(key: str, node: Mapping[str, Any], base: type[T], *positional: Any, **
         return cls(*positional, **arguments, **more)
     except InputError as error:
         raise InputError(f"{key}: {error}") from error
-    except (TypeError, ValueError) as error:  # Lightning's MisconfigurationException is neither
+    except _refusals() as error:
         raise InputError(f"{key}: {cls.__name__} refuses its arguments: {' '.join(str(error).split())}") from error
+
+
+def _refusals() -> tuple[type[Exception], ...]:
+    """Return the errors with which a class refuses its arguments; Lightning, if it is in use, has its own."""
+    lightning: Any = sys.modules.get("lightning.fabric.utilities.exceptions")
+    own = () if lightning is None else (lightning.MisconfigurationException, ModuleNotFoundError)
+    return (TypeError, ValueError, *own)
 
 
 @cache

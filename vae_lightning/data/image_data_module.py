@@ -62,8 +62,8 @@ class ImageDataModule(LightningDataModule):
 
     Raises:
         InputError: if an argument breaks its rule (:mod:`vae_lightning.data.rules`); in :meth:`setup`, if ``val_size``
-            leaves no images for training, or the shape of the images is not :attr:`image_shape`; in ``Trainer.fit``,
-            if ``block_size`` is above 1 and something looks between steps.
+            leaves no images for training, there is no such device, or the shape of the images is not
+            :attr:`image_shape`; in ``Trainer.fit``, if ``block_size`` is above 1 and something looks between steps.
     """
 
     whole_batches = True
@@ -108,7 +108,11 @@ class ImageDataModule(LightningDataModule):
                 )
         check_leaves_training(self.val_size, len(train.labels))
         val, rest = set_apart(train, self.val_size, generator(self.split_seed, "split"))
-        parts = [part.to(self.device) for part in (rest, val, test)]
+        try:
+            parts = [part.to(self.device) for part in (rest, val, test)]
+        except (AssertionError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"data.device={self.device}: must be a device of this machine ({reason})") from error
         if self.binarisation == "threshold":
             parts = [part._replace(images=(part.images >= 128).to(torch.uint8) * 255) for part in parts]
         elif self.binarisation == "dynamic":

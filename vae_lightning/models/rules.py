@@ -36,7 +36,12 @@ RULES: dict[str, dict[str, Rule]] = {
 
 # Arguments of any torch.optim.Optimizer that has them.
 OPTIMIZER: dict[str, Rule] = {
-    "_target_": text,
+    # It would compute the loss several times in a step, each time with other latents.
+    "_target_": Rule(
+        "an optimiser that computes the loss once per step, such as torch.optim.Adam",
+        lambda value: text.accepts(value) and not value.endswith(".LBFGS"),
+        {**text.schema, "not": {"pattern": r"\.LBFGS$"}},
+    ),
     "lr": number(above=0),
     "betas": several(number(at_least=0, below=1), count=2),
     "eps": number(above=0),

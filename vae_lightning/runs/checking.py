@@ -33,9 +33,19 @@ def check_config(config: Mapping[str, Any]) -> None:
         check_targets(config[name], f"{name}.")
     check_val_size(config["data"])
     for name, node in config["callbacks"].items():
+        _check_file_name(f"callbacks.{name}", node or {})
         several_C = isinstance((node or {}).get("C"), list | tuple) and len(node["C"]) > 1
         if several_C and config["data"].get("val_size") == 0:
             raise InputError(
                 f"callbacks.{name}.C={node['C']}: must be one value, because validation chooses among several and "
                 "data.val_size=0"
             )
+
+
+def _check_file_name(key: str, node: Mapping[str, Any]) -> None:
+    """Refuse to keep several checkpoints under one name, which would not be that of the best."""
+    name, kept = node.get("filename"), node.get("save_top_k", 1)
+    if str(node.get("_target_")).endswith("ModelCheckpoint") and name and "{" not in name and kept not in (0, 1):
+        raise InputError(
+            f"{key}.save_top_k={kept}: must be 1, because {key}.filename={name} has no {{epoch}} or {{step}}"
+        )

@@ -26,6 +26,9 @@ class SafeCheckpointIO(TorchCheckpointIO):
     The old ``last.ckpt`` becomes ``previous.ckpt``: a crash at any moment leaves at least one of the two intact.
     """
 
+    def load_checkpoint(self, path: Any, *arguments: Any, **named: Any) -> dict[str, Any]:
+        return _moved_to(Path(path).parent, super().load_checkpoint(path, *arguments, **named))
+
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -44,6 +47,25 @@ class SafeCheckpointIO(TorchCheckpointIO):
         os.replace(part, path)
 
 
+def _moved_to(folder: Path, checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """Set the callbacks' folder to the checkpoint's; otherwise, ModelCheckpoint forgets a moved run's best score."""
+
+    def moved(value: Any, old: str) -> Any:
+        if isinstance(value, dict):
+            return {moved(key, old): moved(child, old) for key, child in value.items()}
+        inside = isinstance(value, str) and (value == old or value.startswith(f"{old}/"))
+        return f"{folder}{value.removeprefix(old)}" if inside else value
+
+    # A callback that saves to a folder of another name keeps it.
+    states = {
+        key: moved(state, state["dirpath"])
+        if isinstance(state, dict) and Path(state.get("dirpath") or "").name == folder.name
+        else state
+        for key, state in checkpoint.get("callbacks", {}).items()
+    }
+    return {**checkpoint, "callbacks": states}
+
+
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Return a checkpoint's tensors and plain values, without running any code that the file may contain.
 
@@ -59,7 +81,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     except Exception as error:  # torch raises errors of many types on damaged files
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path}: cannot be loaded: {reason}") from error
-    return content
+    return _moved_to(path.parent, content)
 
 
 def load_vae(path: Path, target: object) -> VAE:

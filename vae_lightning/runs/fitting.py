@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.profilers import Profiler
 from omegaconf import OmegaConf
 
 from vae_lightning.callbacks.fit_record import FitRecord, digest
 from vae_lightning.callbacks.interruption import Interruption
 from vae_lightning.config.axes import axis_values
+from vae_lightning.config.errors import InputError
 from vae_lightning.config.targets import build
+from vae_lightning.data.image_data_module import ImageDataModule
 from vae_lightning.distributed import rank
 from vae_lightning.runs.checkpoints import SafeCheckpointIO, checkpoints
 from vae_lightning.runs.closing_table import closing_table
@@ -24,7 +28,7 @@ from vae_lightning.runs.run import Run
 from vae_lightning.runs.warnings import filter_warnings
 from vae_lightning.trackers.records import monitors
 
-__all__ = ["fit_and_test", "logged_by_fit"]
+__all__ = ["built_parts", "fit_and_test", "logged_by_fit"]
 
 log = logging.getLogger(__name__)
 
@@ -62,13 +66,15 @@ def fit_and_test(config: Mapping[str, Any]) -> dict[str, float]:
     record = FitRecord(began, finished=fit is not None)
     trainer = build(
         "trainer",
-        config["trainer"],
+        config["trainer"] | built_parts(config["trainer"]),
         pl.Trainer,
         callbacks=[*run.callbacks.values(), record, Interruption()],
         logger=False,
         plugins=[SafeCheckpointIO()],
         default_root_dir=run.directory,
     )
+    if isinstance(data, ImageDataModule):
+        data.steps_per_batch(trainer, model)  # refused now, if at all
     try:
         if rank() == 0:
             # The last step that may refuse the configuration, because it writes to disk.
@@ -77,7 +83,12 @@ def fit_and_test(config: Mapping[str, Any]) -> dict[str, float]:
             if state is not None:
                 log.info("%s resumes after epoch %d", os.path.relpath(run.directory), state["epoch"] + 1)
             run.begin(environment(), resumes=state is not None)
-        trainer.fit(model, datamodule=data, ckpt_path=resumed, weights_only=True)
+        try:
+            trainer.fit(model, datamodule=data, ckpt_path=resumed, weights_only=True)
+        except MisconfigurationException as error:
+            if state is None and rank() == 0:
+                run.abandon()
+            raise InputError(f"trainer: {' '.join(str(error).split())}") from error
         if fit is None:
             if state is not None and state["global_step"] == trainer.global_step:  # nothing was left to train
                 model.load_state_dict(state["state_dict"])
@@ -95,10 +106,24 @@ def fit_and_test(config: Mapping[str, Any]) -> dict[str, float]:
         }
         if rank() == 0:
             run.finish(metrics)
+            if profile := trainer.profiler.summary():  # type: ignore[attr-defined]
+                log.info("%s", profile)
             print(closing_table(metrics, Path(os.path.relpath(run.directory)), monitors(run.loggers.values())))
     finally:
         run.end_loggers()
     return metrics
+
+
+def built_parts(trainer: Mapping[str, Any]) -> dict[str, Any]:
+    """Build the Trainer's arguments that are given as ``_target_`` and arguments.
+
+    Raises:
+        InputError: if another argument than the profiler is.
+    """
+    nodes = {name: node for name, node in trainer.items() if isinstance(node, Mapping) and "_target_" in node}
+    for name in nodes.keys() - {"profiler"}:
+        raise InputError(f"trainer.{name}._target_={nodes[name]['_target_']}: must be a plain value")
+    return {name: build(f"trainer.{name}", node, Profiler) for name, node in nodes.items()}  # type: ignore[type-abstract]
 
 
 def save_again(trainer: pl.Trainer, model: pl.LightningModule, record: FitRecord) -> None:

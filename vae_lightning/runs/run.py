@@ -102,6 +102,10 @@ class Run:
             write_json(self.directory / TRACKERS, ids)
         show_config(self.loggers.values(), self.config, resumes)
 
+    def abandon(self) -> None:
+        """Leave the folder free for another configuration, because training was refused before its first step."""
+        clear(self.directory)
+
     def finished_fit(self, checkpoint: Mapping[str, Any] | None) -> dict[str, Any] | None:
         """Return the content of ``fit.json`` if the checkpoint from which the run resumes is that of the fit's end."""
         path = self.directory / FIT

@@ -16,7 +16,7 @@ from vae_lightning.data.stack_data import StackData
 from vae_lightning.models.stack import Stack
 from vae_lightning.runs.directory import locked
 from vae_lightning.runs.environment import environment
-from vae_lightning.runs.fitting import logged_by_fit
+from vae_lightning.runs.fitting import built_parts, logged_by_fit
 from vae_lightning.runs.warnings import filter_warnings
 from vae_lightning.sweeps.stack_views import CallbackViews, CheckpointView, LoggerView, by_run
 from vae_lightning.sweeps.stacked_run import StackedRun
@@ -90,7 +90,7 @@ def _fit_and_test(
     record = FitRecord(began, finished=None not in fits)
     trainer = build(
         "trainer",
-        runs[0].config["trainer"],
+        runs[0].config["trainer"] | built_parts(runs[0].config["trainer"]),
         pl.Trainer,
         callbacks=[*runs[0].common_callbacks, CallbackViews(runs), record, Interruption()],
         logger=LoggerView(runs),
