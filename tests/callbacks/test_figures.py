@@ -154,7 +154,7 @@ def test_the_kls_bars_are_in_falling_order_and_their_sum_is_told(kl: list[float]
     figure = draw_kl(torch.tensor(kl), "odd images")
     (axes,) = figure.axes
     assert [bar.get_height() for bar in axes.patches] == pytest.approx(sorted(kl, reverse=True))  # type: ignore[attr-defined]
-    assert axes.get_title() == f"KL by dimension, mean over odd images; in all {sum(kl):.2f} nats"
+    assert axes.get_title() == f"KL by dimension, mean over odd images; {sum(kl):.2f} nats in total"
     assert axes.get_ylim()[0] == 0
     if len(kl) <= 32:
         order = [int(label.get_text()) for label in axes.get_xticklabels()]
