@@ -26,6 +26,7 @@ from vae_lightning.data.image_data_module import ImageDataModule
 from vae_lightning.data.images import LabelledImages
 from vae_lightning.data.published import FILES
 from vae_lightning.streams import generator
+from vae_lightning.sweeps.job_name import job_name
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Compose = Callable[..., DictConfig]
@@ -160,6 +161,16 @@ def kill_after(epochs: int, tmp_path: Path, *arguments: str, env: dict[str, str]
                 process.kill()
                 break
     assert process.returncode == -signal.SIGKILL
+
+
+def fake_job(sweep: Path, axes: dict[str, Any], **metrics: float) -> Path:
+    """Write the files of a sweep's job, complete if it has metrics, and return its folder."""
+    job = sweep / job_name(axes)
+    job.mkdir(parents=True)
+    (job / "job.json").write_text(json.dumps({"axes": axes, "objective": "val/loss", "fingerprint": "one"}))
+    if metrics:
+        (job / "metrics.json").write_text(json.dumps({"total_seconds": 1.0, **metrics}))
+    return job
 
 
 def metrics_of(run: Path) -> dict[str, float]:

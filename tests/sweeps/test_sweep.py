@@ -1,4 +1,3 @@
-import json
 import os
 import sqlite3
 import subprocess
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import SMALL, Command, kill_after
+from conftest import SMALL, Command, fake_job, kill_after
 from omegaconf import OmegaConf
 
 from vae_lightning.config.axes import axis_values
@@ -74,14 +73,6 @@ def test_a_fingerprint_follows_the_files_the_environment_they_name_and_the_overr
 
 
 # Results.
-
-
-def fake_job(sweep: Path, axes: dict[str, Any], **metrics: float) -> None:
-    job = sweep / job_name(axes)
-    job.mkdir(parents=True)
-    (job / "job.json").write_text(json.dumps({"axes": axes, "objective": "val/loss"}))
-    if metrics:
-        (job / "metrics.json").write_text(json.dumps({"total_seconds": 1.0, **metrics}))
 
 
 @pytest.fixture
@@ -301,6 +292,7 @@ def test_vae_report_writes_the_tables_again(results: Path) -> None:
     assert tables.strip() == (results / "summary.md").read_text().strip()
     assert closing.splitlines() == [
         "best       latent_dim=20   val/loss 102.00 ± 2.00",
+        "test       test/loss 501.00 ± 1.00",
         "results    s/results.csv",
         "report     s/report.html",
     ]

@@ -128,7 +128,7 @@ def write_jobs(sweep: Path, **fingerprints: str) -> None:
     """A complete job, a failed one, and one that was cut off."""
     for name, file in (("complete", METRICS), ("failed", FAILURE), ("cut_off", CONFIG)):
         (sweep / name / file).parent.mkdir(parents=True, exist_ok=True)
-        (sweep / name / file).write_text("{}")
+        (sweep / name / file).write_text(json.dumps(METRIC))
         (sweep / name / JOB).write_text(json.dumps({"fingerprint": fingerprints.get(name, name)}))
 
 
@@ -158,7 +158,7 @@ def test_complete_jobs_of_a_grid_are_left_out_unless_they_are_to_be_started_over
     write_jobs(tmp_path / "s", complete=found[0], failed=found[1], cut_off=found[2])
     assert remaining_jobs(loader, config, jobs[:3]) == jobs[1:3]
     (tmp_path / "s/failed/job.json").write_text(json.dumps({"fingerprint": found[3]}))
-    (tmp_path / "s/failed/metrics.json").write_text("{}")
+    (tmp_path / "s/failed/metrics.json").write_text(json.dumps(METRIC))
     assert remaining_jobs(loader, config, jobs[3:]) == jobs[3:]
 
 

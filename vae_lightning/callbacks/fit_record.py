@@ -1,5 +1,6 @@
 """The end of a fit: validation of the final weights, which weights were saved, and how long it took."""
 
+import logging
 import time
 import zlib
 from collections.abc import Iterable
@@ -10,6 +11,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 __all__ = ["FitRecord", "digest"]
+
+log = logging.getLogger(__name__)
 
 
 class FitRecord(Callback):
@@ -54,6 +57,11 @@ class FitRecord(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._earlier["fit"], self._fit_began = self.seconds["fit"], 0.0
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        # Lightning logs it at a level that the run's log leaves out.
+        if profile := trainer.profiler.summary():  # type: ignore[attr-defined]
+            log.info("%s: %s", stage, profile)
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         # Validate the final weights, whatever the interval between validations: Lightning validates when it stops.

@@ -8,9 +8,13 @@ from vae_lightning.runs.directory import CURVES, METRICS, checkpoint_path
 __all__ = ["closing_table"]
 
 
-def closing_table(metrics: Mapping[str, float], run: Path, monitors: Iterable[str]) -> str:
-    """Return a run's losses, in nats per image, its accuracies, in [0, 1], and the paths of its other results."""
-    stages = [stage for stage in ("train", "val", "test") if f"{stage}/loss" in metrics]
+def closing_table(metrics: Mapping[str, float], run: Path, monitors: Iterable[str], with_test: bool = True) -> str:
+    """Return a run's losses, in nats per image, its accuracies, in [0, 1], and the paths of its other results.
+
+    A sweep's jobs are shown without the test, because its metrics are for the chosen configuration alone.
+    """
+    shown = ("train", "val", "test") if with_test else ("train", "val")
+    stages = [stage for stage in shown if f"{stage}/loss" in metrics]
     lines = ["", f"{'':14}" + "".join(f"{stage:>10}" for stage in stages)]
     rows = {"loss = -ELBO": "{}/loss", "recon": "{}/recon", "kl": "{}/kl", "probe accuracy": "probe/{}_acc"}
     for title, key in rows.items():

@@ -1,10 +1,12 @@
 """The files of a run directory."""
 
 import json
+import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 from omegaconf import MISSING
@@ -26,9 +28,13 @@ __all__ = [
     "clear",
     "find_checkpoint",
     "locked",
+    "read_json",
+    "read_metrics",
     "stored_metrics",
     "stored_tracker_ids",
 ]
+
+log = logging.getLogger(__name__)
 
 CONFIG = Path(".hydra/config.yaml")  # the run's configuration, every value resolved
 ENVIRONMENT = Path("environment.json")
@@ -82,19 +88,58 @@ def locked(run: Path) -> Iterator[None]:
         lock.release()
 
 
-def stored_tracker_ids(run: Path) -> dict[str, str]:
-    """Return each tracker's ID for the run, by tracker name; empty if no tracker has been started."""
-    known: dict[str, str] = json.loads((run / TRACKERS).read_text()) if (run / TRACKERS).exists() else {}
-    return known
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the mapping in one of a run's JSON files.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        InputError: if the file is damaged.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+        if not isinstance(content, dict):
+            raise ValueError("it must hold a mapping")
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:  # a folder, a text in no known encoding, no JSON
+        raise InputError(f"{path}: is damaged ({' '.join(str(error).split())}); run it again") from error
+    return content
+
+
+def read_metrics(run: Path) -> dict[str, float] | None:
+    """Return the metrics of a complete run; None if the run is not complete.
+
+    Raises:
+        InputError: if the file is damaged.
+    """
+    try:
+        metrics = read_json(run / METRICS)
+    except FileNotFoundError:
+        return None
+    numbers = all(isinstance(value, int | float) for value in metrics.values())
+    if not numbers or "total_seconds" not in metrics:
+        raise InputError(f"{run / METRICS}: is damaged (it must hold numbers, one of them total_seconds); run it again")
+    return metrics
 
 
 def stored_metrics(run: Path) -> dict[str, float] | None:
-    """Return the metrics of a complete run; None if the run is not complete."""
+    """Return the metrics of a complete run; None if the run is not complete, or its metrics must be written again."""
     try:
-        metrics: dict[str, float] = json.loads((run / METRICS).read_text())
-    except FileNotFoundError:
+        return read_metrics(run)
+    except InputError as error:
+        log.warning("%s", error)
         return None
-    return metrics
+
+
+def stored_tracker_ids(run: Path) -> dict[str, str]:
+    """Return each tracker's ID for the run, by tracker name; empty if no tracker has been started."""
+    try:
+        return {name: str(known) for name, known in read_json(run / TRACKERS).items()}
+    except FileNotFoundError:
+        return {}
+    except InputError as error:
+        log.warning("%s; the trackers begin new records", error)
+        return {}
 
 
 def clear(run: Path) -> None:

@@ -106,9 +106,8 @@ def fit_and_test(config: Mapping[str, Any]) -> dict[str, float]:
         }
         if rank() == 0:
             run.finish(metrics)
-            if profile := trainer.profiler.summary():  # type: ignore[attr-defined]
-                log.info("%s", profile)
-            print(closing_table(metrics, Path(os.path.relpath(run.directory)), monitors(run.loggers.values())))
+            shown, alone = monitors(run.loggers.values()), config["sweep"]["axes"] is None
+            print(closing_table(metrics, Path(os.path.relpath(run.directory)), shown, with_test=alone))
     finally:
         run.end_loggers()
     return metrics

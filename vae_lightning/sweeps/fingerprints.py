@@ -1,14 +1,15 @@
 """Fingerprints of jobs, which identify complete jobs without composing their configurations."""
 
 import hashlib
-import json
 import os
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from vae_lightning.runs.directory import FAILURE, JOB, METRICS
+from vae_lightning.config.errors import InputError
+from vae_lightning.runs.directory import FAILURE, JOB, METRICS, read_json, read_metrics
 
 __all__ = ["complete_jobs", "fingerprint", "fingerprints", "finished_jobs"]
 
@@ -40,8 +41,12 @@ def fingerprints(sources: Iterable[Any], jobs: Iterable[Sequence[str]]) -> list[
 
 def complete_jobs(sweep: Path) -> set[str]:
     """Return the fingerprints of the complete jobs in a sweep's folder."""
-    jobs = [job for job in sweep.glob(f"*/{JOB}") if (job.parent / METRICS).exists()]
-    return {json.loads(job.read_text())["fingerprint"] for job in jobs}
+    complete = set()
+    for file in sweep.glob(f"*/{JOB}"):
+        with suppress(InputError):  # a damaged file: the job runs again, which writes it anew
+            if read_metrics(file.parent) is not None:
+                complete.add(str(read_json(file).get("fingerprint")))
+    return complete
 
 
 def finished_jobs(sweep: Path) -> int:

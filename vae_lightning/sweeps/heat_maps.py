@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from vae_lightning.sweeps.levels import level_text, ordered_levels
+from vae_lightning.sweeps.levels import level_text, ordered_levels, shown
 
 __all__ = ["draw_metrics"]
 
@@ -63,11 +63,11 @@ def _heat_maps(ranked: pd.DataFrame, settings: Sequence[str], name: str, title: 
             vmax=ranked[name].max(),
         )
         crowded = len("".join(columns)) * 0.1 > cell * len(columns)
-        axes.set_xticks(range(len(columns)), columns, rotation=90 if crowded else 0)
-        axes.set_yticks(range(len(rows)), rows)
-        axes.set_xlabel(settings[1])
-        axes.set_title(panel, fontsize=9)
-    figure.axes[0].set_ylabel(settings[0])
+        axes.set_xticks(range(len(columns)), [*map(shown, columns)], rotation=90 if crowded else 0)
+        axes.set_yticks(range(len(rows)), [*map(shown, rows)])
+        axes.set_xlabel(shown(settings[1]))
+        axes.set_title(shown(panel), fontsize=9)
+    figure.axes[0].set_ylabel(shown(settings[0]))
     figure.suptitle(title, fontsize=10)
     if ranked[name].nunique() > 1:
         figure.colorbar(image, ax=figure.axes)
@@ -87,9 +87,10 @@ def _curve(ranked: pd.DataFrame, settings: Sequence[str], name: str, title: str)
         levels = ordered_levels(ranked[axis])
         places = [levels.index(level_text(value)) for value in ranked[axis]]
         axes.errorbar(places, ranked[name], yerr=ranked[f"{name} std"].fillna(0), fmt="o", capsize=3)
-        axes.set_xticks(range(len(levels)), levels, rotation=90 if len("".join(levels)) > 45 else 0)
+        crowded = len("".join(levels)) > 45
+        axes.set_xticks(range(len(levels)), [*map(shown, levels)], rotation=90 if crowded else 0)
         axes.margins(x=0.2)
-    axes.set_xlabel(axis)
+    axes.set_xlabel(shown(axis))
     axes.set_ylabel(name)
     axes.set_title(title, fontsize=9)
     axes.grid(alpha=0.3)

@@ -32,7 +32,7 @@ def run_job(cfg: DictConfig, train: Callable[[DictConfig], Mapping[str, float]])
     Raises:
         InputError: if the job's folder holds a run of another configuration.
     """
-    from vae_lightning.sweeps.report import write_report
+    from vae_lightning.sweeps.report import report_is_due, write_report
 
     job = Path(cfg.run_dir)
     if (job.parent / STOPPED).exists():
@@ -51,7 +51,7 @@ def run_job(cfg: DictConfig, train: Callable[[DictConfig], Mapping[str, float]])
         _record_failure(cfg, f"{type(error).__name__}: {error}")
         metrics = {}
     write_json(job / JOB, description)
-    if not (complete and metrics):  # a job that was already complete changes nothing
+    if not (complete and metrics) and report_is_due(job.parent):  # a job that was already complete changes nothing
         write_report(job.parent)
     return metrics.get(cfg.sweep.objective)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["level_text", "ordered_levels"]
+__all__ = ["level_text", "ordered_levels", "shown"]
 
 
 def ordered_levels(values: Iterable[Any]) -> list[str]:
@@ -18,3 +18,9 @@ def ordered_levels(values: Iterable[Any]) -> list[str]:
 def level_text(value: object) -> str:
     """Return a value as a short text."""
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def shown(text: str) -> str:
+    """Return a user's text so that matplotlib shows it as it is: ``$`` would begin mathematics, ``_`` hide a label."""
+    plain = text.replace("$", r"\$")
+    return f" {plain}" if plain.startswith("_") else plain

@@ -3,33 +3,55 @@
 import base64
 import os
 import shlex
+import time
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
 import pandas as pd
 
+from vae_lightning.runs.rules import SWEEP
 from vae_lightning.sweeps.curves import draw_sweep_curves
 from vae_lightning.sweeps.heat_maps import draw_metrics
-from vae_lightning.sweeps.results import read_sweep
+from vae_lightning.sweeps.results import SweepResults, read_sweep
 from vae_lightning.sweeps.trade_off import draw_trade_off
 from vae_lightning.whole_files import write_figure, write_file
 
-__all__ = ["closing_lines", "write_report"]
+__all__ = ["closing_lines", "report_is_due", "write_report"]
 
 # Validation metrics of every configuration, and test metrics of the best one only.
 SHOWN = ["val/loss", "val/recon", "val/kl", "probe/val_acc"]
 SHOWN_OF_TEST = ["test/loss", "test/recon", "test/kl", "probe/test_acc"]
 PICTURES = {"val_loss", "probe_val_acc", "trade_off", "curves"}
+# A larger sweep spends at most this share of its time on reports.
+SMALL, SHARE = 20, 0.05
+
+
+def report_is_due(sweep: Path) -> bool:
+    """Return whether to write the report after a job: always in a small sweep, otherwise as time permits.
+
+    A report reads every job, so that reports after each of n jobs would take a time that grows with n squared.
+    """
+    if sum(entry.is_dir() for entry in os.scandir(sweep)) <= SMALL:
+        return True
+    try:
+        began, ended = ((sweep / name).stat().st_mtime for name in ("results.csv", "report.html"))
+    except FileNotFoundError:
+        return True
+    return time.time() - ended >= (ended - began) / SHARE
 
 
 def write_report(sweep: Path) -> pd.DataFrame:
     """Write ``results.csv``, ``summary.md``, ``report.html`` and pictures to a sweep's folder; return the results."""
-    results, ranked, settings, objective = read_sweep(sweep)
+    began = time.time()
+    found = read_sweep(sweep)
+    results, ranked, settings, objective = found
     write_file(sweep / "results.csv", results.to_csv(index=False))
+    os.utime(sweep / "results.csv", (began, began))  # when its jobs were read: report_is_due needs a report's duration
     tables = _tables(results, ranked, settings, objective)
     counts = ", ".join(f"{count} {status}" for status, count in results["status"].value_counts().items())
-    head = f"{len(results)} jobs: {counts}. Ranked by {objective}; metrics are means over seeds ± standard deviation."
+    ranking = f"Ranked by {objective}; metrics are means over seeds ± standard deviation."
+    head = f"{len(results)} jobs: {counts}. {_unranked(found) or ranking}"
     markdown = [f"# {sweep.name}", head]
     html = [f"<h1>{escape(sweep.name)}</h1><p>{escape(head)}</p>"]
     for title, table in tables:
@@ -54,13 +76,18 @@ def write_report(sweep: Path) -> pd.DataFrame:
 
 def closing_lines(sweep: Path) -> str:
     """Return the lines that a sweep prints at its end: the best configuration, and the paths of the results."""
-    _, ranked, settings, objective = read_sweep(sweep)
+    found = read_sweep(sweep)
+    _, ranked, settings, objective = found
     folder = Path(os.path.relpath(sweep))
     lines = []
-    if len(ranked):
-        best = _formatted(ranked.head(1), settings, [objective]).iloc[0]
+    if objective is not None and len(ranked):
+        best = _formatted(ranked.head(1), settings, [objective, *SHOWN_OF_TEST]).iloc[0]
         values = ", ".join(f"{axis}={best[axis]}" for axis in settings)
         lines.append(f"{'best':10} {f'{values}   ' if values else ''}{objective} {best[objective]}")
+        if of_test := [f"{name} {best[name]}" for name in ("test/loss", "probe/test_acc") if name in best]:
+            lines.append(f"{'test':10} {'   '.join(of_test)}")
+    elif why := _unranked(found):
+        lines.append(f"{'no best':10} {why}")
     lines += [f"{'results':10} {folder / 'results.csv'}", f"{'report':10} {folder / 'report.html'}"]
     if any(sweep.glob("*/tensorboard")):
         lines.append(f"{'monitor':10} tensorboard --logdir {shlex.quote(str(folder))}")
@@ -80,11 +107,24 @@ img {{ max-width: 100% }}
 """
 
 
+def _unranked(found: SweepResults) -> str | None:
+    """Return why no configuration is ranked although jobs are complete, and what to do; None if there is no need."""
+    complete = found.jobs[found.jobs["status"] == "complete"].dropna(axis="columns", how="all")
+    if len(found.ranked) or not len(complete):
+        return None
+    others = ", ".join(name for name in complete if SWEEP["objective"].accepts(name))
+    return (
+        f"No complete job has {found.objective} (sweep.objective), so no configuration is chosen: run the sweep again "
+        f"with another objective (complete jobs are kept; they have {others or 'none'}), or under another name with "
+        "validation (data.val_size, trainer.limit_val_batches)."
+    )
+
+
 def _tables(
-    results: pd.DataFrame, ranked: pd.DataFrame, settings: Sequence[str], objective: str
+    results: pd.DataFrame, ranked: pd.DataFrame, settings: Sequence[str], objective: str | None
 ) -> list[tuple[str, pd.DataFrame]]:
     tables = []
-    if len(ranked):
+    if objective is not None and len(ranked):
         columns = dict.fromkeys([objective, *SHOWN])
         tables.append(("Test metrics of the best configuration", _formatted(ranked.head(1), settings, SHOWN_OF_TEST)))
         tables.append(("Configurations, best first", _formatted(ranked, settings, list(columns))))
@@ -108,4 +148,6 @@ def _formatted(ranked: pd.DataFrame, settings: Sequence[str], metrics: Sequence[
 
 def _markdown(table: pd.DataFrame) -> str:
     rows = [list(table.columns), ["---"] * len(table.columns), *table.to_numpy().tolist()]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows)
+    return "\n".join(
+        "| " + " | ".join(" ".join(str(cell).split()).replace("|", "\\|") for cell in row) + " |" for row in rows
+    )

@@ -1,36 +1,54 @@
 """The results of a sweep: one row per job, and the ranked configurations."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from vae_lightning.runs.directory import FAILURE, JOB, METRICS
+from vae_lightning.config.errors import InputError
+from vae_lightning.runs.directory import FAILURE, JOB, read_json, read_metrics
+from vae_lightning.sweeps.curves import read_curves
 
-__all__ = ["rank", "read_jobs"]
+__all__ = ["SweepResults", "axis_column", "rank", "read_jobs", "read_sweep"]
+
+# Columns that an axis may not have: those of a job, of a configuration, and metrics.
+_COLUMNS = ("job", "status", "why", "runs", "seconds", "epochs", "fit_seconds", "total_seconds")
+_METRICS = ("train/", "val/", "test/", "probe/", "gradient/")
+
+
+class SweepResults(NamedTuple):
+    """The results of a sweep.
+
+    Attributes:
+        jobs: as :func:`read_jobs` returns them.
+        ranked: the configurations, as :func:`rank` returns them.
+        settings: the columns of the axes in which the configurations differ.
+        objective: the metric by which they are ranked; None if no job's ``job.json`` can be read.
+    """
+
+    jobs: pd.DataFrame
+    ranked: pd.DataFrame
+    settings: list[str]
+    objective: str | None
+
+
+class _Job(NamedTuple):
+    """What a job's folder holds; ``written`` is the time of its ``job.json``."""
+
+    row: dict[str, Any]
+    axes: list[str]
+    objective: str | None
+    written: float
 
 
 def read_jobs(sweep: Path) -> pd.DataFrame:
     """Return one row per job: its name, values of the axes, status, ``why``, seconds and every final metric.
 
-    The status is ``complete``, ``failed``, or ``unfinished`` for a job that is still running or was interrupted. The
-    column ``why`` gives the reason for the last two.
+    The status is ``complete``, ``failed``, ``unfinished`` for a job that is still running or was interrupted, or
+    ``damaged`` if one of its files cannot be read. The column ``why`` gives the reason for the last three.
     """
-    rows = []
-    for file in sorted(sweep.glob(f"*/{JOB}")):
-        job = file.parent
-        row: dict[str, Any] = {"job": job.name, **_axis_values(job)}
-        if (job / METRICS).exists():
-            metrics = json.loads((job / METRICS).read_text())
-            row |= {"status": "complete", "why": "", "seconds": metrics["total_seconds"], **metrics}
-        elif (job / FAILURE).exists():
-            row |= {"status": "failed", "why": json.loads((job / FAILURE).read_text())["error"].splitlines()[0]}
-        else:
-            row |= {"status": "unfinished", "why": "still running, or interrupted: run the sweep again to resume"}
-        rows.append(row)
-    return pd.DataFrame(rows)
+    return _table(_read_jobs(sweep))
 
 
 def rank(results: pd.DataFrame, axes: Sequence[str], objective: str) -> pd.DataFrame:
@@ -38,37 +56,92 @@ def rank(results: pd.DataFrame, axes: Sequence[str], objective: str) -> pd.DataF
 
     Arguments:
         results: the jobs, as :func:`read_jobs` returns them.
-        axes: the sweep's axes; metrics are averaged over ``seed`` if it is one of them.
+        axes: the columns of the sweep's axes; metrics are averaged over ``seed`` if it is one of them.
         objective: a metric of validation or training; higher is better for accuracies, lower for all others.
 
     Returns:
         One row per configuration: its values, ``runs``, and ``METRIC`` and ``METRIC std`` (over seeds, with n - 1;
-        missing for a single run) for each metric.
+        missing for a single run) for each metric. No row if no job has the objective.
     """
     complete = results[results["status"] == "complete"]
     if objective not in complete:
         return pd.DataFrame()
     settings = [axis for axis in axes if axis != "seed"]
-    metrics = [name for name in complete if "/" in name]
+    metrics = [name for name in complete if "/" in name and name not in axes]
+    # Values are compared as text, because a value may be a list.
     keys = [complete[axis].map(str) for axis in settings] or [pd.Series("", complete.index)]
-    ranked = []
-    for _, group in complete.groupby(keys, sort=False):
-        row = {axis: group[axis].iloc[0] for axis in settings} | {"runs": len(group)}
-        for name in metrics:
-            row |= {name: group[name].mean(), f"{name} std": group[name].std()}
-        ranked.append(row)
-    return pd.DataFrame(ranked).sort_values(objective, ascending=not objective.endswith("_acc"), ignore_index=True)
+    groups = complete.groupby(keys, sort=False)
+    first = ~groups.ngroup().duplicated()
+    columns = {axis: complete.loc[first, axis].infer_objects().to_list() for axis in settings}
+    columns["runs"] = groups.size().to_list()
+    means, deviations = groups[metrics].mean(), groups[metrics].std()
+    for name in metrics:
+        columns |= {name: means[name].to_list(), f"{name} std": deviations[name].to_list()}
+    return pd.DataFrame(columns).sort_values(objective, ascending=not objective.endswith("_acc"), ignore_index=True)
 
 
-def read_sweep(sweep: Path) -> tuple[pd.DataFrame, pd.DataFrame, list[str], str]:
-    """Return the jobs, the ranked configurations, the axes in which these differ, and the objective."""
-    results = read_jobs(sweep)
-    jobs = sorted(sweep.glob(f"*/{JOB}"), key=lambda file: file.stat().st_mtime)
-    axes = list(dict.fromkeys(axis for file in jobs for axis in _axis_values(file.parent)))
-    objective = json.loads(jobs[-1].read_text())["objective"]
-    return results, rank(results, axes, objective), [axis for axis in axes if axis != "seed"], objective
+def read_sweep(sweep: Path) -> SweepResults:
+    """Return the results of a sweep; its objective is that of the job that ran last."""
+    jobs = _read_jobs(sweep)
+    results = _table(jobs)
+    by_time = sorted(jobs, key=lambda job: job.written)
+    axes = list(dict.fromkeys(axis for job in by_time for axis in job.axes))
+    objective = next((job.objective for job in reversed(by_time) if job.objective is not None), None)
+    ranked = pd.DataFrame() if objective is None else rank(results, axes, objective)
+    return SweepResults(results, ranked, [axis for axis in axes if axis != "seed"], objective)
 
 
-def _axis_values(job: Path) -> dict[str, Any]:
-    axes: dict[str, Any] = json.loads((job / JOB).read_text())["axes"]
-    return axes
+def axis_column(axis: str) -> str:
+    """Return the column of an axis: its name, unless another column may have that name."""
+    return f"{axis} (axis)" if axis in _COLUMNS or axis.startswith(_METRICS) else axis
+
+
+def _table(jobs: Iterable[_Job]) -> pd.DataFrame:
+    rows, axes = [job.row for job in jobs], dict.fromkeys(axis for job in jobs for axis in job.axes)
+    columns = dict.fromkeys(["job", *axes, "status", "why", *(name for row in rows for name in row)])
+    # Values of the axes stay as they are, also if a job lacks one: an integer would become a float.
+    return pd.DataFrame(
+        {name: pd.Series([row.get(name) for row in rows], dtype=object if name in axes else None) for name in columns}
+    )
+
+
+def _read_jobs(sweep: Path) -> list[_Job]:
+    return [_read_job(file.parent) for file in sorted(sweep.glob(f"*/{JOB}"))]
+
+
+def _read_job(job: Path) -> _Job:
+    row: dict[str, Any] = {"job": job.name}
+    axes: dict[str, Any] = {}
+    objective = None
+    try:
+        axes, objective = _description(job)
+        row |= axes | _outcome(job)
+    except InputError as error:
+        row |= axes | {"status": "damaged", "why": str(error).removeprefix(f"{job}/")}
+    return _Job(row, [*axes], objective, (job / JOB).stat().st_mtime)
+
+
+def _description(job: Path) -> tuple[dict[str, Any], str]:
+    description = read_json(job / JOB)
+    axes, objective = description.get("axes"), description.get("objective")
+    if not isinstance(axes, dict) or not isinstance(objective, str):
+        raise InputError(f"{job / JOB}: is damaged (it must have axes and an objective); run it again")
+    return {axis_column(axis): value for axis, value in axes.items()}, objective
+
+
+def _outcome(job: Path) -> dict[str, Any]:
+    """Return a job's status, the reason for it, and its metrics.
+
+    Raises:
+        InputError: if a file is damaged.
+    """
+    metrics = read_metrics(job)
+    if metrics is not None:
+        read_curves(job)
+        return {"status": "complete", "why": "", "seconds": metrics["total_seconds"], **metrics}
+    if (job / FAILURE).exists():
+        why = str(read_json(job / FAILURE).get("error", "")).strip()
+        if not why:
+            raise InputError(f"{job / FAILURE}: is damaged (it has no text); run it again")
+        return {"status": "failed", "why": why.splitlines()[0]}
+    return {"status": "unfinished", "why": "still running, or interrupted: run the sweep again to resume"}

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from vae_lightning.sweeps.levels import level_text, ordered_levels
+from vae_lightning.sweeps.levels import level_text, ordered_levels, shown
 
 __all__ = ["draw_trade_off"]
 
@@ -31,15 +31,15 @@ def draw_trade_off(ranked: pd.DataFrame, settings: Sequence[str]) -> list[tuple[
         marker = _MARKERS[indices[1] % len(_MARKERS)] if len(indices) > 1 else _MARKERS[0]
         errors = [0 if pd.isna(row[f"{name} std"]) else row[f"{name} std"] for name in names]
         axes.errorbar(row[names[0]], row[names[1]], errors[1], errors[0], fmt=marker, color=colours(indices[0]))
-        axes.annotate(
-            ", ".join(text[2:]), (row[names[0]], row[names[1]]), (4, 3), textcoords="offset points", fontsize=7
-        )
+        beside, place = shown(", ".join(text[2:])), (row[names[0]], row[names[1]])
+        axes.annotate(beside, place, (4, 3), textcoords="offset points", fontsize=7)
     for index, value in enumerate(levels[0]):
-        axes.plot([], [], "o", color=colours(index), label=f"{settings[0]}={value}")
+        axes.plot([], [], "o", color=colours(index), label=shown(f"{settings[0]}={value}"))
     for index, value in enumerate(levels[1] if len(levels) > 1 else ()):
-        axes.plot([], [], _MARKERS[index % len(_MARKERS)], color="grey", label=f"{settings[1]}={value}")
-    beside = f"; beside each point: {', '.join(settings[2:])}" if len(settings) > 2 else ""
-    axes.set_title("loss against probe accuracy" + beside, fontsize=9)
+        marker = _MARKERS[index % len(_MARKERS)]
+        axes.plot([], [], marker, color="grey", label=shown(f"{settings[1]}={value}"))
+    written = f"; beside each point: {', '.join(settings[2:])}" if len(settings) > 2 else ""
+    axes.set_title(shown("loss against probe accuracy" + written), fontsize=9)
     axes.set_xlabel("validation loss, nats per image")
     axes.set_ylabel("probe accuracy, validation")
     axes.grid(alpha=0.3)
