@@ -3,7 +3,8 @@
 import io
 import json
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -11,7 +12,7 @@ from uuid import uuid4
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["write_figure", "write_file", "write_json"]
+__all__ = ["leftovers", "write_figure", "write_file", "write_json"]
 
 
 def write_file(path: Path, content: str | bytes) -> None:
@@ -41,3 +42,10 @@ def write_figure(path: Path, figure: "Figure") -> bytes:
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a mapping as readable JSON, as :func:`write_file` does."""
     write_file(path, json.dumps(content, indent=2) + "\n")
+
+
+def leftovers(folder: Path) -> Iterator[Path]:
+    """Yield the temporary files that killed writes of files and checkpoints have left in a folder and below it."""
+    for path in folder.rglob("*.part"):
+        if re.fullmatch(r".+\.([0-9a-f]{8}|ckpt)\.part", path.name):
+            yield path

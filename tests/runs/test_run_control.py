@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import TINY, Command, Compose
+from conftest import TINY, Command, Compose, losses, metrics_of
 from hydra import compose, initialize_config_dir
 from lightning.pytorch.loggers import CSVLogger, MLFlowLogger
 from omegaconf import OmegaConf
@@ -66,6 +66,30 @@ def test_a_directory_is_locked_for_as_long_as_a_run_is_at_work_in_it(tmp_path: P
     with locked(run):
         pass
     assert not (finished / ".lock").exists()
+
+
+def test_a_lock_clears_what_killed_writes_have_left(tmp_path: Path) -> None:
+    left = ["metrics.csv.0123abcd.part", ".hydra/config.yaml.0123abcd.part", "checkpoints/last.ckpt.part"]
+    for name in [*left, "mine.part"]:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    with locked(tmp_path):
+        assert [path.name for path in tmp_path.rglob("*.part")] == ["mine.part"]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b'{"val/loss": 1', b"[]", b"\x89PNG\xff"], ids=["empty", "cut", "list", "binary"]
+)
+def test_a_run_writes_damaged_metrics_and_tracker_ids_again(
+    content: bytes, composed: Compose, finished: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run, dirs_exist_ok=True)
+    before = metrics_of(run)
+    for name in (METRICS, TRACKERS):
+        (run / name).write_bytes(content)
+    train(composed(*TINY))
+    assert losses(metrics_of(run)) == losses(before)
 
 
 # Checkpoints.

@@ -81,7 +81,6 @@ def test_a_damaged_file_costs_its_own_job_alone(content: bytes, tmp_path: Path) 
     [
         ("job.json", {"axes": ["lr"], "objective": "val/loss"}),
         ("job.json", {"axes": {"latent_dim": 2}}),
-        ("metrics.json", {"val/loss": 3.0}),
         ("metrics.json", {"val/loss": "low", "total_seconds": 1.0}),
         ("failure.json", {"error": ""}),
         ("failure.json", {}),

@@ -32,7 +32,7 @@ def begin(full: DictConfig, *epochs: int, complete: bool = False) -> None:
         for epoch in epochs:
             SafeCheckpointIO().save_checkpoint({"epoch": epoch - 1}, checkpoint_path(run, "last"))
         if complete:
-            (run / METRICS).write_text('{"total_seconds": 1}')
+            (run / METRICS).write_text("{}")
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 from omegaconf import MISSING
 
 from vae_lightning.config.errors import InputError
+from vae_lightning.whole_files import leftovers
 
 __all__ = [
     "CONFIG",
@@ -27,6 +28,7 @@ __all__ = [
     "checkpoint_path",
     "clear",
     "find_checkpoint",
+    "in_use",
     "locked",
     "read_json",
     "read_metrics",
@@ -70,7 +72,9 @@ def find_checkpoint(run: Path, which: str) -> Path:
 
 @contextmanager
 def locked(run: Path) -> Iterator[None]:
-    """Lock the run directory, so that no other process can write to it; a killed process's lock has no effect.
+    """Lock the run directory, so that no other process can write to it, and clear what killed writes have left in it.
+
+    A killed process's lock has no effect.
 
     Raises:
         InputError: if another process uses the run directory.
@@ -82,6 +86,8 @@ def locked(run: Path) -> Iterator[None]:
     except Timeout as error:
         raise InputError(f"{run}: another process is using it; wait for it, or choose another folder") from error
     try:
+        for part in leftovers(run):
+            part.unlink(missing_ok=True)
         yield
     finally:
         (run / ".lock").unlink(missing_ok=True)
@@ -116,9 +122,8 @@ def read_metrics(run: Path) -> dict[str, float] | None:
         metrics = read_json(run / METRICS)
     except FileNotFoundError:
         return None
-    numbers = all(isinstance(value, int | float) for value in metrics.values())
-    if not numbers or "total_seconds" not in metrics:
-        raise InputError(f"{run / METRICS}: is damaged (it must hold numbers, one of them total_seconds); run it again")
+    if not all(isinstance(value, int | float) for value in metrics.values()):
+        raise InputError(f"{run / METRICS}: is damaged (it must hold numbers); run it again")
     return metrics
 
 
@@ -129,6 +134,17 @@ def stored_metrics(run: Path) -> dict[str, float] | None:
     except InputError as error:
         log.warning("%s", error)
         return None
+
+
+def in_use(run: Path) -> bool:
+    """Return whether another process has locked the run directory."""
+    if not (run / ".lock").exists():
+        return False
+    try:
+        with locked(run):
+            return False
+    except InputError:
+        return True
 
 
 def stored_tracker_ids(run: Path) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from vae_lightning.config.extras import check_installed
 from vae_lightning.config.refusal import refuse
 from vae_lightning.config.rules import check
 from vae_lightning.distributed import world_size
+from vae_lightning.runs.directory import JOB, locked
 from vae_lightning.runs.rules import SWEEP
-from vae_lightning.sweeps.fingerprints import finished_jobs
 from vae_lightning.sweeps.jobs import STOPPED
 from vae_lightning.sweeps.rules import EXTRAS, STACKED
+from vae_lightning.whole_files import leftovers
 
 __all__ = ["SweepCallback"]
 
@@ -52,11 +54,14 @@ class SweepCallback(Hooks):
         with read_write(config), open_dict(config):
             axes = ",".join(key for key, axis in is_axis.items() if axis)
             config.hydra.overrides.task.append(f"sweep.axes=[{axes}]")
-            if "n_trials" in config.hydra.sweeper:
-                # Count the finished jobs too: Optuna always runs n_trials new ones.
-                config.hydra.sweeper.n_trials = max(0, config.hydra.sweeper.n_trials - finished_jobs(sweep))
         sweep.mkdir(parents=True, exist_ok=True)
         (sweep / STOPPED).unlink(missing_ok=True)
+        _clear_leftovers(sweep)
+        if "n_trials" in config.hydra.sweeper:
+            from vae_lightning.sweeps.search import remaining_trials
+
+            with read_write(config):  # Optuna always runs n_trials new ones
+                config.hydra.sweeper.n_trials = remaining_trials(config.hydra.sweeper, sweep)
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Write the report and print a summary; exit with status 1 if a job is not complete."""
@@ -71,3 +76,14 @@ class SweepCallback(Hooks):
         if len(unfinished):
             # Hydra turns a callback's exceptions into warnings, except SystemExit.
             raise SystemExit(1)
+
+
+def _clear_leftovers(sweep: Path) -> None:
+    """Clear what killed writes have left in the sweep's own folders, and in jobs that no other process uses."""
+    for part in list(leftovers(sweep)):
+        job = sweep / part.relative_to(sweep).parts[0]
+        if (job / JOB).exists():
+            with suppress(InputError), locked(job):  # which clears it
+                pass
+        else:
+            part.unlink(missing_ok=True)

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from vae_lightning.config.errors import InputError
-from vae_lightning.runs.directory import FAILURE, JOB, METRICS, read_json, read_metrics
+from vae_lightning.runs.directory import JOB, read_json, read_metrics
 
-__all__ = ["complete_jobs", "fingerprint", "fingerprints", "finished_jobs"]
+__all__ = ["complete_jobs", "fingerprint", "fingerprints"]
 
 
 def fingerprint(sources: Iterable[Any], overrides: Sequence[str]) -> str:
@@ -47,8 +47,3 @@ def complete_jobs(sweep: Path) -> set[str]:
             if read_metrics(file.parent) is not None:
                 complete.add(str(read_json(file).get("fingerprint")))
     return complete
-
-
-def finished_jobs(sweep: Path) -> int:
-    """Count the jobs in a sweep's folder that are complete or have failed."""
-    return sum((job.parent / METRICS).exists() or (job.parent / FAILURE).exists() for job in sweep.glob(f"*/{JOB}"))

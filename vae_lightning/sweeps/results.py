@@ -138,7 +138,7 @@ def _outcome(job: Path) -> dict[str, Any]:
     metrics = read_metrics(job)
     if metrics is not None:
         read_curves(job)
-        return {"status": "complete", "why": "", "seconds": metrics["total_seconds"], **metrics}
+        return {"status": "complete", "why": "", "seconds": metrics.get("total_seconds"), **metrics}
     if (job / FAILURE).exists():
         why = str(read_json(job / FAILURE).get("error", "")).strip()
         if not why:

@@ -1,0 +1,48 @@
+"""The trials of a search with Optuna: those that are left, and those that were cut off."""
+
+import warnings
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from vae_lightning.runs.directory import JOB, in_use
+
+__all__ = ["remaining_trials"]
+
+# The study's attribute that holds the numbers of the trials that were cut off and queued again.
+CUT_OFF = "cut_off"
+
+
+def remaining_trials(sweeper: DictConfig, sweep: Path) -> int:
+    """Return the number of trials that a search still has to run; queue those that were cut off once more.
+
+    ``n_trials`` is the total of a search. A killed process leaves its trial in the study as running, for ever: it is
+    marked as failed, does not count, and a new trial with its parameters, and so with its folder, resumes its job.
+
+    Arguments:
+        sweeper: the sweeper's configuration, with ``n_trials`` and, if the study is stored, ``study_name`` and
+            ``storage``.
+        sweep: the search's folder.
+    """
+    total: int = sweeper.n_trials
+    name, storage = sweeper.get("study_name"), sweeper.get("storage")
+    if name is None or storage is None:
+        return total
+    import optuna  # imported here because it takes a second
+
+    try:
+        study = optuna.load_study(study_name=name, storage=storage)
+    except KeyError:  # there is none yet
+        return total
+    cut_off: list[int] = study.user_attrs.get(CUT_OFF, [])
+    # The trials of another process that takes part in the same search are running indeed.
+    if not any(in_use(file.parent) for file in sweep.glob(f"*/{JOB}")):
+        for trial in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                study.enqueue_trial(trial.params)
+            cut_off = [*cut_off, trial.number]
+            study.set_user_attr(CUT_OFF, cut_off)
+            study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+    ended = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+    return max(0, total - sum(trial.number not in cut_off for trial in ended))
