@@ -1,5 +1,6 @@
 """A search: its number of trials, and trials that were cut off."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,31 @@ def test_a_trial_that_was_cut_off_is_run_again_and_counts_once(multirun: Compose
     study.tell(begin(study, latent_dim=7), 2.0)
     study.tell(begin(study, latent_dim=9), 3.0)
     assert trials_to_go(multirun, 3) == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "refused"),
+    [
+        ("data.val_size=0", "sweep.objective=val/loss: must be a metric of training, because data.val_size=0"),
+        ("trainer.limit_val_batches=0", "must be a metric of training, because trainer.limit_val_batches=0"),
+        ("sweep.objective=val/los", "there is no such name; did you mean val/loss?"),
+        ("callbacks.probe=null sweep.objective=probe/val_acc", "there is no such name"),
+        ("data.val_size=0 sweep.objective=train/loss", None),
+        ("trainer.limit_val_batches=0 sweep.objective=probe/val_acc", None),
+        ("data.val_size=0,3000", None),  # a trial may have what another lacks
+        ("model._target_=mine.VAE sweep.objective=val/mine", None),
+    ],
+)
+def test_an_objective_that_no_trial_can_have_is_refused_before_the_first(
+    given: str, refused: str | None, multirun: Compose, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config: Any = multirun("experiment=search", "data=mnist_5k", *given.split())
+    with nullcontext() if refused is None else pytest.raises(SystemExit):
+        SweepCallback().on_multirun_start(config)
+    error = capsys.readouterr().err
+    assert (refused or "") in error
+    assert error.count("\n") == (refused is not None)
+    assert (tmp_path / "s").exists() == (refused is None)
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from vae_lightning.config.resolving import resolved
 from vae_lightning.distributed import rank, started_outside
 from vae_lightning.runs.checking import check_config
 from vae_lightning.runs.directory import CONFIG, locked, stored_metrics
+from vae_lightning.runs.metric_names import check_metric_names
 from vae_lightning.runs.processes import check_processes, launch, local_devices
 from vae_lightning.runs.stored_config import check_same
 from vae_lightning.trackers.rules import check_trackers
@@ -39,6 +40,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
     check_config(config)
     check_trackers(config["logger"])
     check_processes(config)
+    check_metric_names(config)
     run = Path(config["run_dir"])
     check_same(run, config)
     stored = stored_metrics(run) if (run / CONFIG).exists() and not config["restart"] else None

@@ -19,6 +19,7 @@ from vae_lightning.runs.directory import JOB, locked
 from vae_lightning.runs.rules import SWEEP
 from vae_lightning.sweeps.jobs import STOPPED
 from vae_lightning.sweeps.rules import EXTRAS, STACKED
+from vae_lightning.sweeps.search import check_objective, remaining_trials
 from vae_lightning.whole_files import leftovers
 
 __all__ = ["SweepCallback"]
@@ -51,15 +52,19 @@ class SweepCallback(Hooks):
             override.get_key_element().lstrip("+"): override.is_sweep_override()
             for override in OverridesParser.create().parse_overrides(given)
         }
+        axes = [key for key, axis in is_axis.items() if axis]
+        searches = "n_trials" in config.hydra.sweeper
+        if searches:
+            try:
+                check_objective(config, axes)
+            except InputError as error:
+                refuse(error)
         with read_write(config), open_dict(config):
-            axes = ",".join(key for key, axis in is_axis.items() if axis)
-            config.hydra.overrides.task.append(f"sweep.axes=[{axes}]")
+            config.hydra.overrides.task.append(f"sweep.axes=[{','.join(axes)}]")
         sweep.mkdir(parents=True, exist_ok=True)
         (sweep / STOPPED).unlink(missing_ok=True)
         _clear_leftovers(sweep)
-        if "n_trials" in config.hydra.sweeper:
-            from vae_lightning.sweeps.search import remaining_trials
-
+        if searches:
             with read_write(config):  # Optuna always runs n_trials new ones
                 config.hydra.sweeper.n_trials = remaining_trials(config.hydra.sweeper, sweep)
 

@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from vae_lightning.config.refusal import remove_empty
 from vae_lightning.config.resolving import resolved
 from vae_lightning.runs.checking import check_config
+from vae_lightning.runs.metric_names import check_metric_names
 from vae_lightning.runs.stored_config import check_same
 from vae_lightning.sweeps.composing import composed_job
 from vae_lightning.sweeps.fingerprints import complete_jobs, fingerprints
@@ -44,6 +45,7 @@ def remaining_jobs(loader: ConfigLoader, config: DictConfig, jobs: Sequence[list
             with composed_job(loader.load_sweep_config(config, job)) as cfg:
                 checked = resolved(cfg)
                 check_config(checked)
+                check_metric_names(checked)
                 check_trackers(checked["logger"])
                 check_same(Path(checked["run_dir"]), checked)
     except Exception:

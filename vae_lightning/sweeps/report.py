@@ -112,7 +112,9 @@ def _unranked(found: SweepResults) -> str | None:
     complete = found.jobs[found.jobs["status"] == "complete"].dropna(axis="columns", how="all")
     if len(found.ranked) or not len(complete):
         return None
-    others = ", ".join(name for name in complete if SWEEP["objective"].accepts(name))
+    others = ", ".join(
+        name for name in complete if SWEEP["objective"].accepts(name) and name.endswith(("/loss", "_acc"))
+    )
     return (
         f"No complete job has {found.objective} (sweep.objective), so no configuration is chosen: run the sweep again "
         f"with another objective (complete jobs are kept; they have {others or 'none'}), or under another name with "

@@ -1,16 +1,46 @@
-"""The trials of a search with Optuna: those that are left, and those that were cut off."""
+"""A search with Optuna: its objective, the trials that are left, and those that were cut off."""
 
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 from omegaconf import DictConfig
 
+from vae_lightning.config.errors import InputError
+from vae_lightning.config.rules import check_choice
 from vae_lightning.runs.directory import JOB, in_use
+from vae_lightning.runs.metric_names import logged_names
 
-__all__ = ["remaining_trials"]
+__all__ = ["check_objective", "remaining_trials"]
 
 # The study's attribute that holds the numbers of the trials that were cut off and queued again.
 CUT_OFF = "cut_off"
+
+
+def check_objective(config: DictConfig, axes: Iterable[str]) -> None:
+    """Refuse an objective that no trial will log, with which all trials would fail.
+
+    Arguments:
+        config: the multirun's configuration.
+        axes: the keys that the search chooses.
+
+    Raises:
+        InputError: naming the key.
+    """
+    names = logged_names(config.model, config.callbacks)
+    # A trial may choose another model, data set or callback.
+    if names is None or any("." not in axis or axis.startswith(("callbacks.", "data.", "trainer.")) for axis in axes):
+        return
+    given = f"sweep.objective={config.sweep.objective}"
+    check_choice(given, config.sweep.objective, names)
+    without = {}
+    if str(config.data.get("_target_")).startswith("vae_lightning.") and config.data.get("val_size") == 0:
+        without["data.val_size"] = {name for name in names if name.startswith("val/")} | {"probe/val_acc"}
+    if config.trainer.get("limit_val_batches") == 0:
+        without["trainer.limit_val_batches"] = {name for name in names if name.startswith("val/")}
+    for key, missing in without.items():
+        if config.sweep.objective in missing:
+            raise InputError(f"{given}: must be a metric of training, because {key}=0")
 
 
 def remaining_trials(sweeper: DictConfig, sweep: Path) -> int:
