@@ -1,8 +1,10 @@
 """The bookkeeping of a run: its directory, checkpoints and records, restarts and resumed runs."""
 
 import json
+import math
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,10 @@ from omegaconf import OmegaConf
 from vae_lightning import InputError
 from vae_lightning.commands.command import CONF
 from vae_lightning.runs import run as run_module
-from vae_lightning.runs.checkpoints import SafeCheckpointIO, checkpoints
+from vae_lightning.runs.checkpoints import SafeCheckpointIO, checkpoints, load_vae
 from vae_lightning.runs.directory import CONFIG, FAILURE, JOB, METRICS, TRACKERS, checkpoint_path, locked
 from vae_lightning.runs.run import Run
+from vae_lightning.runs.stored_config import config_to_resume
 from vae_lightning.runs.training import train
 
 
@@ -96,7 +99,9 @@ def test_a_run_writes_damaged_metrics_and_tracker_ids_again(
 
 
 def save(run: Path, which: str, epoch: int) -> None:
-    SafeCheckpointIO().save_checkpoint({"epoch": epoch}, checkpoint_path(run, which))
+    content = {"epoch": epoch, "global_step": 0, "state_dict": {}, "pytorch-lightning_version": "2.6.6"}
+    content |= {"loops": {}, "callbacks": {}, "optimizer_states": []}
+    SafeCheckpointIO().save_checkpoint(content, checkpoint_path(run, which))
 
 
 def saved(run: Path) -> list[tuple[str, int]]:
@@ -289,3 +294,74 @@ def test_a_moved_run_that_resumes_remembers_its_best_epoch(composed: Compose, tm
     (moved / "checkpoints/previous.ckpt").replace(moved / "checkpoints/last.ckpt")
     train(composed(*options, run="moved"))
     assert torch.load(moved / "checkpoints/best.ckpt", weights_only=True)["epoch"] == 0
+
+
+def without(*keys: str) -> Callable[[dict[str, Any]], object]:
+    """Return a change of a checkpoint: an entry, given by the keys on the way to it, is left out."""
+
+    def change(content: dict[str, Any]) -> object:
+        part: Any = content
+        for key in keys[:-1]:
+            part = part[key]
+        del part[keys[-1]]
+        return content
+
+    return change
+
+
+def with_(value: object, *keys: str) -> Callable[[dict[str, Any]], object]:
+    """Return a change of a checkpoint: an entry, given by the keys on the way to it, has another value."""
+
+    def change(content: dict[str, Any]) -> object:
+        part: Any = content
+        for key in keys[:-1]:
+            part = part[key]
+        part[keys[-1]] = value
+        return content
+
+    return change
+
+
+NAN, WEIGHT = torch.full((8, 784), math.nan), ("state_dict", "encoder.1.weight")
+
+
+@pytest.mark.parametrize(
+    ("change", "resumed", "evaluated"),
+    [
+        (lambda content: [content], "epoch is missing", "epoch is missing"),
+        (lambda content: content["state_dict"], "epoch is missing", "epoch is missing"),
+        (without("state_dict"), "state_dict is missing", "state_dict is missing"),
+        (with_([], "state_dict"), "state_dict is missing or invalid", "state_dict is missing or invalid"),
+        (without("pytorch-lightning_version"), "version is missing", "version is missing"),
+        (without("loops"), "loops is missing", None),
+        (without("callbacks"), "callbacks is missing", None),
+        (without("optimizer_states"), "optimizer_states is missing", None),
+        (with_([{"state": {}}], "optimizer_states"), "does not fit the model: 'param_groups'", None),
+        (with_({"rows": 5}, "callbacks", "Curves"), "does not fit", None),
+        (with_("x", "pytorch-lightning_version"), "does not fit", "does not fit"),
+        (with_(NAN, *WEIGHT), "encoder.1.weight is not", "encoder.1.weight is not"),
+        (with_("text", *WEIGHT), "encoder.1.weight is not", "encoder.1.weight is not"),
+        (without(*WEIGHT), "does not fit the model: .* Missing key", "does not fit the model: .* Missing key"),
+        (
+            with_(torch.zeros(3, 3), *WEIGHT),
+            "does not fit the model: .* size mis",
+            "does not fit the model: .* size mis",
+        ),
+        (with_(10**30, "global_step"), "does not fit the model", None),
+        (with_([10**15], "hyper_parameters", "widths"), None, "does not fit the model: .*"),
+        (with_(7, "hyper_parameters"), None, "does not fit the model"),
+    ],
+)
+def test_a_checkpoint_with_other_content_is_refused_in_one_line(
+    change: Callable[[dict[str, Any]], object], resumed: str | None, evaluated: str | None, cut_off: Path
+) -> None:
+    path = cut_off / "checkpoints/last.ckpt"
+    torch.save(change(torch.load(path, weights_only=True)), path)
+    for expected, use in (
+        (evaluated, lambda: load_vae(path, "vae_lightning.VAE")),
+        (resumed, lambda: train(OmegaConf.create(config_to_resume(cut_off)))),
+    ):
+        if expected is not None:
+            with pytest.raises(InputError, match=rf"last\.ckpt: .*{expected}") as caught:
+                use()
+            assert "\n" not in str(caught.value)

@@ -9,8 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from vae_lightning.commands.command import run_command
 from vae_lightning.config.errors import InputError
 from vae_lightning.distributed import world_size
-from vae_lightning.runs.directory import CONFIG
-from vae_lightning.runs.stored_config import read_config, relocated
+from vae_lightning.runs.stored_config import config_to_resume
 from vae_lightning.runs.training import train
 from vae_lightning.sweeps import job_name  # noqa: F401  # registers its resolver
 from vae_lightning.sweeps.jobs import run_job
@@ -37,17 +36,15 @@ def _stored_run(cfg: DictConfig) -> DictConfig:
     """Return the stored configuration of the run in ``cfg.resume``.
 
     Raises:
-        InputError: if there is no run, or another key is overridden.
+        InputError: if another key is overridden, or
+            :func:`vae_lightning.runs.stored_config.config_to_resume` refuses the folder.
     """
     others = [override for override in HydraConfig.get().overrides.task if not override.startswith("resume=")]
     if others:
         raise InputError(
             f"resume={cfg.resume}: must be given without {others[0]}, because the run has its own configuration"
         )
-    run = Path(cfg.resume)
-    if not (run / CONFIG).is_file():
-        raise InputError(f"resume={run}: must be a run directory, but {run / CONFIG} does not exist")
-    return OmegaConf.create(relocated(read_config(run), str(run.resolve())) | {"restart": False})
+    return OmegaConf.create(config_to_resume(Path(cfg.resume)))
 
 
 if __name__ == "__main__":

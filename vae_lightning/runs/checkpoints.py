@@ -3,21 +3,29 @@
 import logging
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
+from lightning.pytorch import Trainer
+from torch import Tensor
 
 from vae_lightning.config.errors import InputError
 from vae_lightning.config.targets import find_class
 from vae_lightning.models.vae import VAE
 from vae_lightning.runs.directory import checkpoint_path
 
-__all__ = ["SafeCheckpointIO", "checkpoints", "load_vae", "read_checkpoint"]
+__all__ = ["SafeCheckpointIO", "checkpoints", "fitting_checkpoint", "load_vae", "read_checkpoint", "restoring"]
 
 log = logging.getLogger(__name__)
+
+# Entries of a checkpoint that a Trainer writes: those of every one, and those without which a run would resume with
+# other numbers (ModelCheckpoint's save_weights_only leaves them out).
+ENTRIES = {"epoch": int, "global_step": int, "state_dict": dict, "pytorch-lightning_version": str}
+STATES = {"loops": dict, "callbacks": dict, "optimizer_states": list}
 
 
 class SafeCheckpointIO(TorchCheckpointIO):
@@ -46,6 +54,16 @@ class SafeCheckpointIO(TorchCheckpointIO):
             os.replace(path, path.with_name("previous.ckpt"))
         os.replace(part, path)
 
+    def remove_checkpoint(self, path: Any) -> None:
+        """Remove a checkpoint's file; Lightning's own method removes whole folders.
+
+        ModelCheckpoint reads the paths from the checkpoint that a run resumes, which may come from someone else. A
+        path with ``..`` or of another file system passes its test that the file is in its folder.
+        """
+        path = Path(path)
+        if path.suffix == ".ckpt" and ".." not in path.parts and path.is_file():
+            path.unlink()
+
 
 def _moved_to(folder: Path, checkpoint: dict[str, Any]) -> dict[str, Any]:
     """Set the callbacks' folder to the checkpoint's; otherwise, ModelCheckpoint forgets a moved run's best score."""
@@ -70,18 +88,35 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """Return a checkpoint's tensors and plain values, without running any code that the file may contain.
 
     Raises:
-        InputError: if the file is damaged, even by a single bit, or contains anything else.
+        InputError: if the file is damaged, even by a single bit, contains anything else, lacks an entry that a Trainer
+            writes, or has a weight that is not a number.
     """
+    content: dict[str, Any] = _read(path)
+    _check_content(path, content, ENTRIES)
+    return _moved_to(path.parent, content)
+
+
+def _read(path: Path) -> Any:
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()  # torch itself does not verify the checksums
         if damaged is not None:
             raise ValueError(f"the checksum of {damaged} is wrong")
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises errors of many types on damaged files
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path}: cannot be loaded: {reason}") from error
-    return _moved_to(path.parent, content)
+
+
+def _check_content(path: Path, content: Any, kinds: Mapping[str, type]) -> None:
+    entries = content if isinstance(content, dict) else {}
+    for name, kind in kinds.items():
+        if not isinstance(entries.get(name), kind):
+            raise InputError(f"{path}: must be a checkpoint with {', '.join(kinds)}, but {name} is missing or invalid")
+    for name, weight in entries["state_dict"].items():
+        # Infinite values are left to the loss, because a custom network may store a mask of them.
+        if not isinstance(weight, Tensor) or (weight.is_floating_point() and weight.isnan().any()):
+            raise InputError(f"{path}: must hold weights that are numbers, but {name} is not")
 
 
 def load_vae(path: Path, target: object) -> VAE:
@@ -96,18 +131,55 @@ def load_vae(path: Path, target: object) -> VAE:
     """
     model_class = find_class("model._target_", target, VAE)
     read_checkpoint(path)  # refuses a damaged checkpoint
-    try:
+    with fitting_checkpoint(path):
         return model_class.load_from_checkpoint(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, KeyError, TypeError) as error:  # another architecture
-        raise InputError(f"{path}: does not fit the model: {' '.join(str(error).split())}") from error
 
 
 def checkpoints(run: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Yield the checkpoints from which a run can resume, newest first, with their content; log damaged ones."""
+    """Yield the checkpoints from which a run can resume, newest first, with their content; log damaged ones.
+
+    Raises:
+        InputError: if a checkpoint is intact, but no run wrote its content.
+    """
     for which in ("last", "previous"):
         path = checkpoint_path(run, which)
         if path.exists():
             try:
-                yield path, read_checkpoint(path)
+                content = _read(path)
             except InputError as error:
                 log.warning("%s; trying the checkpoint before it", error)
+            else:
+                _check_content(path, content, ENTRIES | STATES)
+                yield path, _moved_to(path.parent, content)
+
+
+@contextmanager
+def fitting_checkpoint(path: Path) -> Iterator[None]:
+    """Turn any error inside the ``with`` block, which loads a checkpoint's states, into an InputError.
+
+    Raises:
+        InputError: naming the checkpoint.
+    """
+    try:
+        yield
+    except Exception as error:  # a state of another architecture can raise errors of many types
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path}: does not fit the model: {reason}") from error
+
+
+@contextmanager
+def restoring(trainer: Trainer, path: Path | None) -> Iterator[None]:
+    """Turn an error of ``trainer.fit`` before its first batch into an InputError, if it resumes from a checkpoint.
+
+    Raises:
+        InputError: naming the checkpoint.
+    """
+    try:
+        yield
+    except (InputError, OSError):
+        raise
+    except Exception as error:
+        if path is None or trainer.train_dataloader is not None:  # the data come after the checkpoint
+            raise
+        with fitting_checkpoint(path):
+            raise error

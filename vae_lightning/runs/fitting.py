@@ -20,7 +20,7 @@ from vae_lightning.config.errors import InputError
 from vae_lightning.config.targets import build
 from vae_lightning.data.image_data_module import ImageDataModule
 from vae_lightning.distributed import rank
-from vae_lightning.runs.checkpoints import SafeCheckpointIO, checkpoints
+from vae_lightning.runs.checkpoints import SafeCheckpointIO, checkpoints, restoring
 from vae_lightning.runs.closing_table import closing_table
 from vae_lightning.runs.directory import CONFIG
 from vae_lightning.runs.environment import environment
@@ -84,7 +84,8 @@ def fit_and_test(config: Mapping[str, Any]) -> dict[str, float]:
                 log.info("%s resumes after epoch %d", os.path.relpath(run.directory), state["epoch"] + 1)
             run.begin(environment(), resumes=state is not None)
         try:
-            trainer.fit(model, datamodule=data, ckpt_path=resumed, weights_only=True)
+            with restoring(trainer, resumed):
+                trainer.fit(model, datamodule=data, ckpt_path=resumed, weights_only=True)
         except MisconfigurationException as error:
             if state is None and rank() == 0:
                 run.abandon()

@@ -1,6 +1,6 @@
 """The stored configuration of a run, and its differences from another."""
 
-import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,18 @@ from omegaconf import OmegaConf
 from vae_lightning.config.errors import InputError
 from vae_lightning.config.moved_names import with_current_names
 from vae_lightning.runs.directory import CONFIG
+from vae_lightning.runs.outputs import check_outputs
 
-__all__ = ["check_same", "differences", "read_config", "relocated"]
+__all__ = ["check_same", "config_to_resume", "differences", "read_config", "relocated"]
 
 # Options that were added after the first runs, with the values that all of those runs used.
 _LATER = {
     "posterior": {"_target_": "vae_lightning.posteriors.Gaussian"},
     "prior": {"_target_": "vae_lightning.priors.StandardNormal"},
 }
+
+# What every reader of a stored configuration relies on.
+_READ = ("data", "model", "callbacks")
 
 # Keys that do not affect a run's metrics.
 _WITHOUT_EFFECT = ("run_dir", "restart", "resume", "sweep", "data.root", "data.mirror", "data.block_size", "logger")
@@ -33,9 +37,29 @@ def read_config(run: Path) -> dict[str, Any]:
         config = OmegaConf.to_container(OmegaConf.load(run / CONFIG))
     except Exception as error:  # OmegaConf exports no common base class for the YAML parser's errors
         raise InputError(f"{run / CONFIG}: cannot be read: {' '.join(str(error).split())}") from error
-    if not isinstance(config, dict) or not {"data", "model", "callbacks"} <= set(config):
-        raise InputError(f"{run / CONFIG}: must have data, model and callbacks, as vae-train writes them")
+    if not isinstance(config, dict) or not all(isinstance(config.get(name), dict) for name in _READ):
+        raise InputError(f"{run / CONFIG}: must have {' and '.join(_READ)} as mappings, as vae-train writes them")
     return {str(key): value for key, value in config.items()}
+
+
+def config_to_resume(run: Path) -> dict[str, Any]:
+    """Return the stored configuration of a run for ``resume=``, with the folder where the run lies now.
+
+    The folder may come from someone else, so nothing in it may make the run write elsewhere.
+
+    Raises:
+        InputError: if there is no run, its configuration is not one that a run stores, or an output is outside the run
+            directory (see :func:`vae_lightning.runs.outputs.check_outputs`).
+    """
+    if not (run / CONFIG).is_file():
+        raise InputError(f"resume={run}: must be a run directory, but {run / CONFIG} does not exist")
+    stored, folder = read_config(run), run.resolve()
+    missing = [name for name in ("logger", "seed", "sweep", "trainer") if name not in stored]
+    if missing:
+        raise InputError(f"{run / CONFIG}: must have {', '.join(missing)}, as vae-train writes them")
+    config = relocated(stored, str(folder)) | {"run_dir": str(folder), "restart": False}
+    check_outputs(config, folder)
+    return config
 
 
 def differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -73,10 +97,18 @@ def _comparable(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def relocated(config: Mapping[str, Any], folder: str) -> dict[str, Any]:
-    """Return the configuration of a run with its run directory replaced by another folder."""
-    old, new = json.dumps(str(config.get("run_dir")))[1:-1], json.dumps(folder)[1:-1]
-    changed = json.dumps(config).replace(f'"{old}/', f'"{new}/').replace(f'"{old}"', f'"{new}"')
-    return dict(json.loads(changed))
+    """Return the configuration of a run with its run directory replaced by another folder, also in local URIs."""
+    within = re.compile(rf"((?:file|sqlite):/*?)?{re.escape(str(config.get('run_dir')))}(?=/|$)")
+
+    def moved(node: Any) -> Any:
+        if isinstance(node, Mapping):
+            return {key: moved(child) for key, child in node.items()}
+        if isinstance(node, list | tuple):
+            return [*map(moved, node)]
+        found = within.match(node) if isinstance(node, str) else None
+        return node if found is None else f"{found[1] or ''}{folder}{node[found.end() :]}"
+
+    return {key: moved(child) for key, child in config.items()}
 
 
 def _leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -15,7 +15,7 @@ from vae_lightning.callbacks.throughput import Throughput
 from vae_lightning.config.targets import build
 from vae_lightning.data.image_data_module import ImageDataModule
 from vae_lightning.models.vae import VAE
-from vae_lightning.runs.checkpoints import read_checkpoint
+from vae_lightning.runs.checkpoints import fitting_checkpoint, read_checkpoint
 from vae_lightning.runs.run import Run
 
 __all__ = ["COMMON_CALLBACKS", "OWN_CALLBACKS", "StackedRun"]
@@ -40,7 +40,8 @@ class StackedRun(Run):
         error: the exception that ended the run; None otherwise.
 
     Raises:
-        InputError: if the model or a callback cannot be built, or the checkpoint is damaged.
+        InputError: if the model or a callback cannot be built, or the checkpoint is damaged or does not
+            fit the model.
     """
 
     def __init__(self, config: Mapping[str, Any], hyperparameters: Mapping[str, Any], checkpoint: Path | None) -> None:
@@ -48,9 +49,10 @@ class StackedRun(Run):
         self.state = None if checkpoint is None else read_checkpoint(checkpoint)
         data = build("data", config["data"], ImageDataModule)  # type: ignore[type-abstract]
         self.vae = self.build_model(data, VAE)
-        if self.state is not None:
+        if checkpoint is not None and self.state is not None:
             weights = self.state["state_dict"]
-            self.vae.to(next(iter(weights.values())).dtype).load_state_dict(weights)
+            with fitting_checkpoint(checkpoint):
+                self.vae.to(next(iter(weights.values())).dtype).load_state_dict(weights)
         self.error: Exception | None = None
 
     @property

@@ -8,6 +8,9 @@ from vae_lightning.config.extras import check_installed
 # The extra that installs each logger's package.
 EXTRAS = {"lightning.pytorch.loggers.WandbLogger": "wandb", "lightning.pytorch.loggers.MLFlowLogger": "mlflow"}
 
+# Stores that all runs in a working directory share, from conf/logger/mlflow.yaml. Runs add records to them.
+SHARED = ("sqlite:///outputs/mlflow.db", "outputs/mlflow")
+
 
 def check_trackers(loggers: Mapping[str, Any]) -> None:
     """Refuse loggers whose package is not installed.
