@@ -121,9 +121,33 @@ def save(name: str, array: Any) -> Callable[[Path], object]:
     return lambda folder: np.save(folder / f"{name}.npy", array, allow_pickle=True)
 
 
+def header(name: str, text: str, version: int = 1) -> Callable[[Path], object]:
+    """Write an .npy file whose header is any text, followed by 600 bytes."""
+    content = text.encode("latin1")
+    length = len(content).to_bytes(2 if version == 1 else 4, "little")
+    magic = b"\x93NUMPY" + bytes([version, 0])
+    return lambda folder: (folder / f"{name}.npy").write_bytes(magic + length + content + bytes(600))
+
+
+def described(shape: str, descr: str = "'|u1'") -> str:
+    return f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}}}\n"
+
+
 @pytest.mark.parametrize(
     ("form", "damage", "said"),
     [
+        ("npy", header("train_images", described("(10**12, 5, 4)")), "train_images.npy: "),
+        ("npy", header("train_images", described("(1000000000000, 5, 4)")), "must be smaller, because it takes"),
+        ("npy", header("train_images", described("(-30, 5, 4)")), "holds uint8 of shape (-30, 5, 4)"),
+        ("npy", header("train_images", described("(30, 5, 4)", "'|O'")), "holds object of shape (30, 5, 4)"),
+        ("npy", header("train_images", described("(30, 5, 4)", "[('a', '|u1')]")), "images must be uint8"),
+        ("npy", header("train_images", described("(30, 5, 4)", "{}")), "train_images.npy: "),
+        ("npy", header("train_images", described("(30, 5, 4)", "'nonsense'")), "train_images.npy: "),
+        ("npy", header("train_images", "exit('evaluated')"), "train_images.npy: "),
+        ("npy", header("train_images", "(" * 5000), "train_images.npy: "),
+        ("npy", header("train_images", '{\'descr\': """'), "train_images.npy: "),
+        ("npy", header("train_images", described("(30, 5, 4)"), version=9), "train_images.npy: "),
+        ("npy", header("train_labels", described("(1000000000000,)", "'<i8'")), "holds 1000000000000 labels, but "),
         (
             "npy",
             save("train_images", np.array([Hostile()])),

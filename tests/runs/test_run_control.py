@@ -19,7 +19,17 @@ from vae_lightning import InputError
 from vae_lightning.commands.command import CONF
 from vae_lightning.runs import run as run_module
 from vae_lightning.runs.checkpoints import SafeCheckpointIO, checkpoints, load_vae
-from vae_lightning.runs.directory import CONFIG, FAILURE, JOB, METRICS, TRACKERS, checkpoint_path, locked
+from vae_lightning.runs.directory import (
+    CONFIG,
+    FAILURE,
+    JOB,
+    METRICS,
+    TRACKERS,
+    checkpoint_path,
+    locked,
+    stored_metrics,
+    stored_tracker_ids,
+)
 from vae_lightning.runs.run import Run
 from vae_lightning.runs.stored_config import config_to_resume
 from vae_lightning.runs.training import train
@@ -186,7 +196,8 @@ class Remembering(CSVLogger):
 
 
 def run_of(directory: Path, **config: Any) -> Run:
-    nothing = {"callbacks": {}, "data": {}, "logger": {}, "restart": False}
+    data = {"_target_": "vae_lightning.data.MNIST5kDataModule"}
+    nothing = {"callbacks": {}, "data": data, "logger": {}, "restart": False}
     return Run({**nothing, "run_dir": str(directory), **config}, {})
 
 
@@ -365,3 +376,14 @@ def test_a_checkpoint_with_other_content_is_refused_in_one_line(
             with pytest.raises(InputError, match=rf"last\.ckpt: .*{expected}") as caught:
                 use()
             assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"{", b"[1]", b'{"loss": "low"}', b'{"loss": null}', b"\xff", b"[" * 100_000])
+@pytest.mark.parametrize(("name", "read"), [(METRICS, stored_metrics), (TRACKERS, stored_tracker_ids)])
+def test_a_damaged_file_of_a_run_is_refused_by_name(
+    name: Path, read: Callable[[Path], object], content: bytes, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content.replace(b'"low"', b"[]"))
+    with pytest.raises(InputError, match=rf"{name}: .*remove it if it is damaged$") as caught:
+        read(tmp_path)
+    assert "\n" not in str(caught.value)

@@ -29,7 +29,7 @@ _PLUGINS = str(_PACKAGE / "_plugins")
 sys.path[:] = [*(folder for folder in sys.path if folder != _PLUGINS), _PLUGINS]
 
 # FloatingPointError: the loss is not finite.
-_REFUSALS = (InputError, HydraException, OmegaConfBaseException, OSError, FloatingPointError)
+_REFUSALS = (InputError, HydraException, OmegaConfBaseException, OSError, FloatingPointError, MemoryError)
 
 
 def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:

@@ -12,9 +12,11 @@ from vae_lightning.commands.rules import EVALUATE as RULES
 from vae_lightning.config.errors import InputError
 from vae_lightning.config.resolving import resolved
 from vae_lightning.config.rules import check
+from vae_lightning.memory import check_memory
 from vae_lightning.runs.checking import check_config
 from vae_lightning.runs.directory import EVALUATION, find_checkpoint, stored_metrics
 from vae_lightning.runs.processes import local_devices
+from vae_lightning.runs.sizes import FLOAT
 from vae_lightning.runs.stored_config import read_config
 from vae_lightning.whole_files import write_json
 
@@ -56,6 +58,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     config = read_config(run)
     config["data"] |= {key: value for key, value in options["data"].items() if value is not None}
     _check_together(options, config)
+    stored = stored_metrics(run) or {}
 
     # Imported here because it takes seconds.
     from vae_lightning.runs.evaluation import Evaluation
@@ -66,7 +69,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     evaluation.draw(run)
     write_json(run / EVALUATION, {"protocol": evaluation.protocol, **results})
     # The run's own train/loss is a mean over an epoch in which the weights changed.
-    print_beside_stored(again, stored_metrics(run) or {} if split != "train" else {}, options["checkpoint"])
+    print_beside_stored(again, stored if split != "train" else {}, options["checkpoint"])
     print_closer(results, evaluation.protocol)
     print(f"\nwritten to {run / EVALUATION}; pictures in {run / 'figures'}")
     return results
@@ -88,6 +91,8 @@ def _check_together(options: Mapping[str, Any], config: Mapping[str, Any]) -> No
             "samples=0 leaves it out"
         )
     check_config({**config, "trainer": trainer})
+    together = min(options["samples"] or 0, options["chunk_size"])
+    check_memory(f"chunk_size={options['chunk_size']}", FLOAT * together * config["model"].get("latent_dim", 1))
     if options["split"] == "val" and config["data"].get("val_size") == 0:
         raise InputError("split=val: must be test or train, because the run has no validation images (data.val_size=0)")
 

@@ -1,5 +1,6 @@
 """The end of a command that refuses its input: one line, an exit status, nothing left behind."""
 
+import errno
 import os
 import sys
 from contextlib import suppress
@@ -14,11 +15,14 @@ from vae_lightning.config.rules import check_choice
 
 __all__ = ["end_unread", "refuse", "remove_empty"]
 
+# Full disks, quotas, files above a limit, broken devices, and errors that a Trainer or server reports without a number.
+_FAILURES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, None)
+
 
 def refuse(error: Exception) -> NoReturn:
-    """End the command with status 2 and one line."""
+    """End the command with one line: with status 2 for bad input, 1 for a failure such as a full disk."""
     print(f"error: {_in_one_line(error)}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(1 if _is_failure(error) else 2)
 
 
 def end_unread() -> NoReturn:
@@ -35,6 +39,11 @@ def remove_empty(folder: str) -> None:
             os.rmdir(folder)
         else:
             os.removedirs(relative)
+
+
+def _is_failure(error: Exception) -> bool:
+    """Return whether the machine failed; other OSErrors are about a path that the user has given."""
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _FAILURES)
 
 
 def _in_one_line(error: Exception) -> str:

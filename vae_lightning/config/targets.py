@@ -53,14 +53,16 @@ def build(key: str, node: Mapping[str, Any], base: type[T], *positional: Any, **
     except InputError as error:
         raise InputError(f"{key}: {error}") from error
     except _refusals() as error:
-        raise InputError(f"{key}: {cls.__name__} refuses its arguments: {' '.join(str(error).split())}") from error
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{key}: {cls.__name__} refuses its arguments: {reason}") from error
 
 
 def _refusals() -> tuple[type[Exception], ...]:
     """Return the errors with which a class refuses its arguments; Lightning, if it is in use, has its own."""
     lightning: Any = sys.modules.get("lightning.fabric.utilities.exceptions")
     own = () if lightning is None else (lightning.MisconfigurationException, ModuleNotFoundError)
-    return (TypeError, ValueError, *own)
+    # RuntimeError is torch's if a size exceeds the memory.
+    return (TypeError, ValueError, RuntimeError, MemoryError, OverflowError, *own)
 
 
 @cache

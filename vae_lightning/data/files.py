@@ -2,6 +2,7 @@
 
 import zipfile
 from functools import cached_property
+from math import prod
 from pathlib import Path
 from typing import Unpack
 
@@ -17,6 +18,7 @@ from vae_lightning.data.image_data_module import ImageDataModule, ImageOptions
 from vae_lightning.data.images import LabelledImages
 from vae_lightning.data.published import FILES
 from vae_lightning.data.split import set_apart
+from vae_lightning.memory import check_memory
 from vae_lightning.streams import generator
 
 __all__ = ["FilesDataModule"]
@@ -116,10 +118,11 @@ def _array(place: Path | zipfile.Path) -> NDArray[np.generic]:
 def _image_shape(place: Path | zipfile.Path) -> tuple[int, ...]:
     """Return ``(C, H, W)`` of an array of images without reading its values."""
     shape, dtype = _header(place)
-    if dtype != "uint8" or len(shape) not in (3, 4) or shape[3:] not in ((), (1,), (3,)) or 0 in shape:
+    if dtype != "uint8" or len(shape) not in (3, 4) or shape[3:] not in ((), (1,), (3,)) or min(shape) < 1:
         raise InputError(
             f"{place}: holds {dtype} of shape {shape}; images must be uint8, (N, H, W), or (N, H, W, C) with C = 1 or 3"
         )
+    check_memory(f"{place}: shape={shape}", prod(shape))
     return (*(shape[3:] or (1,)), *shape[1:3])
 
 

@@ -2,7 +2,6 @@
 
 import gzip
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import prod
@@ -33,8 +32,8 @@ def unpacked(path: Path | zipfile.Path) -> Iterator[IO[bytes]]:
                 yield file
     except InputError:
         raise
-    except (OSError, EOFError, MemoryError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        reason = " ".join(str(error).split())
+    except Exception as error:  # a damaged or hostile file can raise errors of many types
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{path}: {reason}; replace it or remove it") from error
 
 
@@ -61,7 +60,8 @@ def read_idx(stream: IO[bytes]) -> NDArray[np.uint8]:
         The MNIST database of handwritten digits, LeCun, Cortes and Burges (http://yann.lecun.com/exdb/mnist/).
     """
     shape = idx_shape(stream)
-    content = stream.read()
+    content = stream.read(prod(shape) + 1)  # not more, because a small gzipped file can hold any number
     if len(content) != prod(shape):
-        raise ValueError(f"its header gives the shape {shape}, {prod(shape):,} bytes, but {len(content):,} follow")
+        found = "more" if len(content) > prod(shape) else f"{len(content):,}"
+        raise ValueError(f"its header gives the shape {shape}, {prod(shape):,} bytes, but {found} follow")
     return np.frombuffer(bytearray(content), np.uint8).reshape(shape)

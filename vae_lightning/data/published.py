@@ -3,6 +3,7 @@
 import hashlib
 import io
 from collections.abc import Mapping, Sequence
+from math import prod
 from pathlib import Path
 from typing import Unpack
 
@@ -110,7 +111,8 @@ class PublishedDataModule(ImageDataModule):
         if path is None:
             raise InputError(f"data.root={self.root}: {name} is missing there; prepare_data() downloads it")
         with unpacked(path) as stream:
-            content = stream.read()
+            # Not all that follows, because a small gzipped file can hold any number of bytes.
+            content = stream.read(2 * prod(self.files[name]))
             values = read_idx(io.BytesIO(content))
             if values.shape != self.files[name]:
                 raise ValueError(f"its shape is {values.shape}, but must be {self.files[name]} in {self.published_as}")

@@ -9,6 +9,7 @@ from vae_lightning.config.targets import check_targets
 from vae_lightning.data.rules import check_val_size
 from vae_lightning.models.rules import OPTIMIZER
 from vae_lightning.runs.rules import SETTINGS, SWEEP, TRAINER
+from vae_lightning.runs.sizes import check_sizes
 
 __all__ = ["check_config"]
 
@@ -32,6 +33,11 @@ def check_config(config: Mapping[str, Any]) -> None:
     for name in sorted(config, key=lambda name: name == "model"):
         check_targets(config[name], f"{name}.")
     check_val_size(config["data"])
+    for group in ("callbacks", "logger"):
+        for name, node in config[group].items():
+            if not isinstance(node, Mapping | None):
+                raise InputError(f"{group}.{name}={node}: must be a mapping with _target_ and its arguments, or null")
+    check_sizes(config)
     for name, node in config["callbacks"].items():
         _check_file_name(f"callbacks.{name}", node or {})
         several_C = isinstance((node or {}).get("C"), list | tuple) and len(node["C"]) > 1

@@ -1,0 +1,41 @@
+"""The memory of this machine, and the sizes that exceed it."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from vae_lightning.config.errors import InputError
+
+__all__ = ["check_memory"]
+
+# Limits of a container, in versions 2 and 1 of cgroups.
+_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+
+
+def check_memory(given: str, needed: int) -> None:
+    """Refuse a value that takes more memory than this machine has, before it is allocated.
+
+    Arguments:
+        given: the key and the value, for the error.
+        needed: a lower bound in bytes.
+
+    Raises:
+        InputError: with both amounts.
+    """
+    total = _total()
+    if total is not None and needed > total:
+        raise InputError(
+            f"{given}: must be smaller, because it takes at least {needed / 1e9:,.0f} GB of memory, and this machine "
+            f"has {total / 1e9:,.0f} GB"
+        )
+
+
+def _total() -> int | None:
+    """Return the bytes of memory that processes may use; None if unknown."""
+    found = []
+    with suppress(ValueError, OSError, AttributeError):  # no such names on Windows
+        found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    for file in _LIMITS:
+        with suppress(ValueError, OSError):  # "max", or no such file
+            found.append(int(file.read_text()))
+    return min(found, default=None)
