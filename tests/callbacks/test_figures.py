@@ -374,6 +374,7 @@ def test_few_images_of_many_colours_are_enough(tmp_path: Path) -> None:
     vae = VAE(latent_dim=1, image_shape=[3, 6, 9], widths=[4])
     batch = torch.rand(3, 3, 6, 9), torch.tensor([20, 7, 7])
     shown, mu, labels = Figures(str(tmp_path)).write(vae, [batch], "images")
+    assert labels is not None
     assert (len(shown), mu.shape, labels.tolist()) == (3, (3, 1), [20, 7, 7])
     assert {path.stem for path in tmp_path.iterdir()} == (KINDS | {"latent_space", "kl_by_dimension"}) - {"manifold"}
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -72,7 +73,9 @@ class Figures(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._watched, self._started = None, True
         if trainer.is_global_zero and trainer.loggers:
-            self._watched = watched_images(trainer.datamodule, max(self.embedded, self.reconstructions))  # type: ignore[attr-defined]
+            data = trainer.datamodule  # type: ignore[attr-defined]
+            count = max(self.embedded, self.reconstructions)
+            self._watched = watched_images(data, count, _vae(pl_module).image_shape)
             if trainer.current_epoch > 0:  # resumed
                 self._show_kl(trainer)
                 self._show_pictures(trainer, pl_module, trainer.current_epoch)
@@ -99,7 +102,7 @@ class Figures(Callback):
             images, mu, labels = self.write(_vae(pl_module), batches, "test images")
             show_embedding(trainer.loggers, "mu", mu, labels, images, trainer.global_step)
 
-    def write(self, vae: VAE, batches: Iterable[tuple[Tensor, Tensor]], title: str) -> tuple[Tensor, Tensor, Tensor]:
+    def write(self, vae: VAE, batches: Iterable[Any], title: str) -> tuple[Tensor, Tensor, Tensor | None]:
         """Write the PNG files with :func:`vae_lightning.evaluation.figures.write_figures`; return its result."""
         return write_figures(self.directory, vae, batches, title, self.reconstructions, self.samples, self.embedded)
 

@@ -1,18 +1,22 @@
 """The linear probe as a callback."""
 
+import logging
 from collections.abc import Sequence
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from vae_lightning.config.arguments import checked
 from vae_lightning.config.errors import InputError
+from vae_lightning.data.selection import validation_batches
 from vae_lightning.evaluation.features import encode_each
-from vae_lightning.evaluation.probe import probe_each
+from vae_lightning.evaluation.probe import ProbeResult, probe_each
 from vae_lightning.models.stack import Stack
 from vae_lightning.models.vae import VAE
 from vae_lightning.precision import in_double_precision
 
 __all__ = ["LinearProbe"]
+
+log = logging.getLogger(__name__)
 
 
 class LinearProbe(Callback):
@@ -21,6 +25,8 @@ class LinearProbe(Callback):
     The probe is :func:`vae_lightning.evaluation.probe.linear_probe`. It needs a LightningDataModule whose batches are
     ``(images, labels)``. Accuracies are logged as ``probe/train_acc``, ``probe/val_acc`` and, only in ``Trainer.test``,
     ``probe/test_acc``. Each model of a :class:`vae_lightning.models.Stack` is probed: ``0/probe/train_acc`` and so on.
+    If there are no labels, all training labels are the same, or the fit fails, a warning says so, and nothing is
+    logged.
 
     Arguments:
         every_n_epochs: epochs between two fits during training; if None, the probe is fitted only when the Trainer
@@ -62,17 +68,27 @@ class LinearProbe(Callback):
     def _probe(self, trainer: Trainer, model: LightningModule, with_test: bool) -> None:
         assert isinstance(model, VAE | Stack), f"LinearProbe needs a VAE, but the model is a {type(model).__name__}"
         data = trainer.datamodule  # type: ignore[attr-defined]
-        train = encode_each(model, data.train_dataloader(), self.max_train_images, trainer.is_global_zero)
-        val_batches = data.val_dataloader()
-        val = encode_each(model, val_batches) if len(val_batches) else None
-        test = encode_each(model, data.test_dataloader()) if with_test else None
+        try:
+            train = encode_each(model, data.train_dataloader(), self.max_train_images, trainer.is_global_zero)
+            val_batches = validation_batches(data)
+            val = encode_each(model, val_batches) if len(val_batches) else None
+            test = encode_each(model, data.test_dataloader()) if with_test else None
+        except InputError as error:  # no labels, in any process
+            log.warning("the probe is left out: %s", error)
+            return
         prefixes = {k: f"{k}/" for k in model.healthy} if isinstance(model, Stack) else {0: ""}
         features = [part and [part[k] for k in prefixes] for part in (train, val, test)]
         # Fit in one process and broadcast the result, so that all processes agree.
-        fitted = None
+        fitted: list[ProbeResult] | None = None
         if trainer.is_global_zero:
-            fitted = probe_each(*features, **self.fit_options, progress=True)  # type: ignore[arg-type,misc]
-        for prefix, result in zip(prefixes.values(), trainer.strategy.broadcast(fitted), strict=True):  # type: ignore[arg-type]
+            try:
+                fitted = probe_each(*features, **self.fit_options, progress=True)  # type: ignore[arg-type,misc]
+            except Exception as error:  # the run is complete without a probe, and its other numbers are right
+                log.warning("the probe is left out: %s", " ".join(str(error).split()) or type(error).__name__)
+        results = trainer.strategy.broadcast(fitted)
+        if results is None:
+            return
+        for prefix, result in zip(prefixes.values(), results, strict=True):
             for name in ("train_acc", "val_acc", "test_acc"):
                 accuracy = getattr(result, name)
                 if accuracy is not None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from vae_lightning.models.batch import images_of
 from vae_lightning.models.stack import Stack
 from vae_lightning.models.vae import VAE
 
@@ -31,7 +32,7 @@ class Throughput(Callback):
         if isinstance(pl_module, Stack):
             self._images += math.prod(batch[0][0].shape[:-3]) * len(pl_module.vaes)
         elif isinstance(pl_module, VAE):
-            rows = pl_module.rows(math.prod(batch[0].shape[:-3]))
+            rows = pl_module.rows(math.prod(images_of(batch, pl_module.image_shape).shape[:-3]))
             self._images += (rows.stop - rows.start) * trainer.world_size
         self._seconds = time.perf_counter() - self._began
 

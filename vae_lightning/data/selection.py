@@ -1,13 +1,17 @@
 """Selections of a few evenly spaced images."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
+from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
 
 from vae_lightning.data.image_data_module import ImageDataModule
+from vae_lightning.models.batch import images_of, labels_of
 
-__all__ = ["places", "spread", "watched_images"]
+__all__ = ["places", "spread", "validation_batches", "watched_images"]
 
 
 def places(available: int, count: int) -> Tensor:
@@ -15,24 +19,37 @@ def places(available: int, count: int) -> Tensor:
     return torch.arange(min(available, count)) * available // min(available, count)
 
 
-def spread(batches: Iterable[tuple[Tensor, Tensor]], count: int) -> tuple[Tensor, Tensor]:
-    """Return up to ``count`` images and their labels, evenly spaced over all batches."""
-    images, labels = (torch.cat(parts) for parts in zip(*batches, strict=True))
+def spread(batches: Iterable[Any], count: int, image_shape: Sequence[int]) -> tuple[Tensor, Tensor | None]:
+    """Return up to ``count`` images and their labels, evenly spaced over all batches; None for missing labels.
+
+    Arguments:
+        batches: in any form that :func:`vae_lightning.models.batch.images_of` knows.
+        count: maximum number of images.
+        image_shape: ``(C, H, W)``.
+    """
+    pairs = [(images_of(batch, image_shape), labels_of(batch)) for batch in batches]
+    images, labels = torch.cat([part for part, _ in pairs]), [part for _, part in pairs if part is not None]
     chosen = places(len(images), count)
-    return images[chosen], labels[chosen]
+    return images[chosen], torch.cat(labels).flatten()[chosen] if len(labels) == len(pairs) else None
 
 
-def watched_images(data: object, count: int) -> tuple[Tensor, str]:
+def validation_batches(data: LightningDataModule) -> Any:
+    """Return the validation batches of a datamodule; an empty list if it has no validation."""
+    return (data.val_dataloader() or []) if is_overridden("val_dataloader", data) else []
+
+
+def watched_images(data: LightningDataModule, count: int, image_shape: Sequence[int]) -> tuple[Tensor, str]:
     """Return images to watch during training, and their stage: ``"val"``, or ``"train"`` without validation.
 
     Arguments:
         data: a LightningDataModule, after its ``setup``.
         count: maximum number of images.
+        image_shape: ``(C, H, W)``.
     """
-    batches = data.val_dataloader()  # type: ignore[attr-defined]
+    batches = validation_batches(data)
     if len(batches):
-        return spread(batches, count)[0], "val"
+        return spread(batches, count, image_shape)[0], "val"
     if isinstance(data, ImageDataModule):
         assert data.train is not None
         return data.train[places(len(data.train), count)][0], "train"
-    return spread(data.train_dataloader(), count)[0], "train"  # type: ignore[attr-defined]
+    return spread(data.train_dataloader(), count, image_shape)[0], "train"

@@ -1,7 +1,7 @@
 """Features for the linear probe: posterior means of images."""
 
 import math
-from collections.abc import Iterable, Sequence, Sized
+from collections.abc import Iterable, Sized
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +10,8 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vae_lightning.config.errors import InputError
+from vae_lightning.models.batch import images_of, labels_of
 from vae_lightning.models.eval_mode import eval_mode
 from vae_lightning.models.stack import Stack
 from vae_lightning.models.vae import VAE
@@ -34,26 +36,38 @@ def encode_images(vae: VAE, batches: Iterable[tuple[Tensor, Tensor]], limit: int
         vae: the model.
         batches: ``(images, labels)``, the images ``(..., C, H, W)`` in batches or blocks of any size.
         limit: stop after that many images.
+
+    Raises:
+        InputError: if a batch has no labels.
     """
     return encode_each(vae, batches, limit)[0]
 
 
 def encode_each(
     model: VAE | Stack,
-    batches: Iterable[Sequence[Tensor | Sequence[Tensor]]],
+    batches: Iterable[Any],
     limit: int | None = None,
     progress: bool = False,
 ) -> list[Features]:
-    """Encode images with all models of a stack at once, as :func:`encode_images` does; a VAE is a stack of one."""
+    """Encode images with all models of a stack at once, as :func:`encode_images` does; a VAE is a stack of one.
+
+    Raises:
+        InputError: if a batch has no labels.
+    """
     vaes = model.vaes if isinstance(model, Stack) else (model,)
     mus, labels, positions, count = [], [], [], 0
     total = limit or (len(batches) if isinstance(batches, Sized) else math.inf)
     with eval_mode(model), progress_bar(total, "probe: images", shown=progress) as bar:
         for batch in batches:
             # A stack's training batches are lists, which become (1 or K, N, C, H, W) and (1 or K, N).
-            image_list, label_list = ([part] if isinstance(part, Tensor) else part for part in batch)
-            images = torch.stack([part.flatten(0, -1 - len(vaes[0].image_shape)) for part in image_list])
-            targets = torch.stack([part.flatten() for part in label_list])
+            is_each = isinstance(model, Stack) and isinstance(batch[0], list)
+            pairs = [*zip(*batch, strict=True)] if is_each else [batch]
+            shape, label_list = vaes[0].image_shape, [*map(labels_of, pairs)]
+            images = torch.stack([images_of(pair, shape).flatten(0, -1 - len(shape)) for pair in pairs])
+            known = [part.flatten() for part in label_list if part is not None]
+            if len(known) < len(pairs) or known[0].numel() != images.shape[1]:
+                raise InputError("the data have no labels, i.e. one whole number for each image")
+            targets = torch.stack(known)
             rows = vaes[0].rows(targets.shape[1])
             mus.append(model.encode(images[:, rows].to(next(model.parameters()))).mu.float().cpu())
             labels.append(targets[:, rows].cpu())

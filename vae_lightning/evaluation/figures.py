@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -27,27 +28,27 @@ def encode_all(vae: VAE, images: Tensor) -> Gaussian:
 def write_figures(
     directory: Path,
     vae: VAE,
-    batches: Iterable[tuple[Tensor, Tensor]],
+    batches: Iterable[Any],
     title: str,
     reconstructions: int,
     samples: int,
     embedded: int,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor | None]:
     """Write :func:`pictures`, ``latent_space.png`` and ``kl_by_dimension.png``.
 
     Arguments:
         directory: where the files go.
         vae: the model.
-        batches: ``(images, labels)``, the images ``(B, C, H, W)`` in [0, 1].
+        batches: ``(images, labels)``, the images ``(B, C, H, W)`` in [0, 1]; labels may be missing.
         title: description of the images.
         reconstructions: number of images shown above their reconstructions.
         samples: number of samples from the prior.
         embedded: number of images in ``latent_space.png``.
 
     Returns:
-        The images of ``latent_space.png``, their mu and their labels.
+        The images of ``latent_space.png``, their mu and their labels, None if there are none.
     """
-    images, labels = spread(batches, max(embedded, reconstructions))
+    images, labels = spread(batches, max(embedded, reconstructions), vae.image_shape)
     mu, logvar = encode_all(vae, images)
     kl = kl_per_dimension(mu, logvar) if vae.kl_by_dimension is None else vae.kl_by_dimension
     few = images[places(len(images), reconstructions)]

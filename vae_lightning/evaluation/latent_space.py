@@ -1,6 +1,7 @@
 """The latent space as a scatter plot."""
 
 import numpy as np
+import torch
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ __all__ = ["draw_latent_space"]
 ROWS = 24
 
 
-def draw_latent_space(mu: Tensor, labels: Tensor, what: str = "images") -> Figure:
+def draw_latent_space(mu: Tensor, labels: Tensor | None, what: str = "images") -> Figure:
     """Plot the mu of each image, coloured by its label.
 
     Two dimensions are plotted as they are, more by their first two principal components, and a single one against the
@@ -22,10 +23,11 @@ def draw_latent_space(mu: Tensor, labels: Tensor, what: str = "images") -> Figur
 
     Arguments:
         mu: ``(N, latent_dim)``, for two images or more.
-        labels: ``(N,)``.
+        labels: ``(N,)``; None to plot all images in one colour.
         what: description of the images, for the title.
     """
-    labels = labels.cpu()
+    labelled = labels is not None
+    labels = torch.zeros(len(mu)) if labels is None else labels.cpu()
     points, names = _in_plane(mu.double().cpu().numpy(), labels.numpy())
     classes = sorted(set(labels.tolist()))
     colours = colormaps["tab10" if len(classes) <= 10 else "turbo"].resampled(max(10, len(classes)))
@@ -42,7 +44,8 @@ def draw_latent_space(mu: Tensor, labels: Tensor, what: str = "images") -> Figur
     axes.ticklabel_format(scilimits=SHORT)
     axes.set_title(f"mu of {len(mu)} {what}", fontsize=9)
     axes.grid(alpha=0.3)
-    figure.legend(loc="center right", fontsize=8, markerscale=2, ncols=columns, handletextpad=0, columnspacing=0.5)
+    if labelled:
+        figure.legend(loc="center right", fontsize=8, markerscale=2, ncols=columns, handletextpad=0, columnspacing=0.5)
     return figure
 
 

@@ -82,6 +82,14 @@ def probe_each(
         )
     if any(len(np.unique(part.labels)) < 2 for part in train):
         raise InputError("the probe needs training images with at least two different labels")
+    for name, parts in (("validation", val), ("test", test)):
+        unseen = sorted({label for k, part in enumerate(parts or ()) for label in {*part.labels} - {*train[k].labels}})
+        if unseen:
+            log.warning(
+                "the probe cannot predict the %s labels %s, which no training image has",
+                name,
+                ", ".join(map(str, unseen)),
+            )
     if not all(np.isfinite(part.mu).all() for parts in (train, val, test) if parts for part in parts):
         raise ValueError("the probe's features are not finite")
     shifts, scales = [np.zeros(1)] * len(train), [np.ones(1)] * len(train)

@@ -21,6 +21,7 @@ class Bernoulli(Likelihood):
     """
 
     any_batch = True
+    support = (0.0, 1.0)
     meaning = (
         "Bernoulli: for grey values log p(x|z) is a cross-entropy, and log p(x) is not the logarithm of a normalised "
         "likelihood"

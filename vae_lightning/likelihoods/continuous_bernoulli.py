@@ -22,6 +22,7 @@ class ContinuousBernoulli(Likelihood):
     """
 
     any_batch = True
+    support = (0.0, 1.0)
     meaning = "continuous Bernoulli: a density of grey values in [0, 1]"
 
     # For smaller |l| series are used, whose next terms are under 1e-9; the quotients would lose more precision.

@@ -12,6 +12,7 @@ from torch.func import functional_call, vmap
 from torch.optim import Optimizer
 
 from vae_lightning.config.errors import InputError
+from vae_lightning.likelihoods.likelihood import Likelihood
 from vae_lightning.models.batched_linear import BatchedLinear, overwriting_gradients, replace_linear
 from vae_lightning.models.divergence import divergence
 from vae_lightning.models.draw import draw
@@ -85,7 +86,7 @@ class Stack(Trainable):
         self.latent_dim = max(vae.latent_dim for vae in vaes)
         self.model = copy.deepcopy(next(vae for vae in vaes if vae.latent_dim == self.latent_dim))
         self.objective, self.estimator, self.schedule = self.model.objective, self.model.estimator, self.model.schedule
-        self.prior = self.model.prior
+        self.prior, self.image_shape = self.model.prior, self.model.image_shape
         dims = torch.tensor([[vae.latent_dim] for vae in vaes])
         own_dims = (torch.arange(self.latent_dim) < dims).to(next(self.model.parameters()))
         self.register_buffer("own_dims", own_dims[:, None], persistent=False)  # (K, 1, latent_dim)
@@ -155,6 +156,10 @@ class Stack(Trainable):
     def healthy(self) -> list[int]:
         """The indices of the models that have not diverged."""
         return [k for k in range(len(self.vaes)) if k not in self.failures]
+
+    @property
+    def likelihood(self) -> Likelihood:
+        return self.model.likelihood
 
     def encode(self, images: Tensor) -> Gaussian:
         """Return each model's posterior of each image, ``(K, B, latent_dim)``; zero beyond the model's ``latent_dim``.
@@ -245,9 +250,9 @@ class Stack(Trainable):
         for weight, gradient in zip(self.model.parameters(), self.matrix.columns(self._gradients), strict=True):
             weight.grad = gradient
 
-    def _steps(self, batch: tuple[Sequence[Tensor], Sequence[Tensor]]) -> list[tuple[Any, Tensor, int]]:
-        images, _ = batch
-        in_blocks = images[0].dim() > 1 + len(self.vaes[0].image_shape)
+    def _steps(self, batch: Any, batch_idx: int) -> list[tuple[Any, Tensor, int]]:
+        images = [self._images(part, batch_idx) for part in batch[0]]
+        in_blocks = images[0].dim() > 1 + len(self.image_shape)
         each = [*zip(*images, strict=True)] if in_blocks else [tuple(images)]
         samples, size = self.objective.samples, len(each[0][0])
         noises = self._draw(self._train_noise, len(each) * samples * size).split(samples * size, 1)
@@ -272,8 +277,7 @@ class Stack(Trainable):
         with overwriting_gradients(overwritten):
             self.manual_backward(loss)
 
-    def _evaluation_draws(self, batch: tuple[Tensor, Tensor]) -> Draws:
-        images, _ = batch
+    def _evaluation_draws(self, images: Tensor) -> Draws:
         return draw(self, images[None], self._draw(self._eval_noise, len(images))[None])
 
     def _noise(self, name: str, *indices: int) -> list[NormalStream]:

@@ -12,6 +12,8 @@ from torch.optim import Optimizer
 from vae_lightning import cpu
 from vae_lightning.config.errors import InputError
 from vae_lightning.estimators.estimator import Estimator
+from vae_lightning.likelihoods.likelihood import Likelihood
+from vae_lightning.models.batch import images_of
 from vae_lightning.models.draw import draw
 from vae_lightning.objectives.draws import ELBO, Draws
 from vae_lightning.objectives.elbo import NegativeELBO
@@ -44,6 +46,8 @@ class Trainable(LightningModule):
     estimator: Estimator
     schedule: Schedule
     prior: Prior
+    likelihood: Likelihood
+    image_shape: tuple[int, ...]
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,7 +67,7 @@ class Trainable(LightningModule):
         """Return -log p(x|z) of each image in nats."""
 
     @abstractmethod
-    def _steps(self, batch: Any) -> Sequence[tuple[Any, Tensor, int]]:
+    def _steps(self, batch: Any, batch_idx: int) -> Sequence[tuple[Any, Tensor, int]]:
         """Return the images, the noise and the batch size of each optimiser step in a training batch or block."""
 
     @abstractmethod
@@ -76,7 +80,7 @@ class Trainable(LightningModule):
         """
 
     @abstractmethod
-    def _evaluation_draws(self, batch: Any) -> Draws:
+    def _evaluation_draws(self, images: Tensor) -> Draws:
         """Return one draw for each image of a validation or test batch."""
 
     @abstractmethod
@@ -149,7 +153,7 @@ class Trainable(LightningModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Take one optimiser step per batch of a block, or return the loss of one batch, for Lightning's step."""
-        steps = self._steps(batch)
+        steps = self._steps(batch, batch_idx)
         if not self.automatic_optimization:
             loss = self._take_steps(steps)
         elif len(steps) == 1:
@@ -251,7 +255,7 @@ class Trainable(LightningModule):
         self._posteriors = PosteriorMoments()
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
-        self._evaluate("val", batch)
+        self._evaluate("val", self._images(batch, batch_idx))
 
     def on_validation_epoch_end(self) -> None:
         kl, active = self._posteriors.result()
@@ -262,15 +266,21 @@ class Trainable(LightningModule):
     on_test_epoch_start = on_validation_epoch_start
 
     def test_step(self, batch: Any, batch_idx: int) -> None:
-        self._evaluate("test", batch)
+        self._evaluate("test", self._images(batch, batch_idx))
 
     on_test_epoch_end = on_validation_epoch_end
 
-    def _evaluate(self, stage: str, batch: Any) -> None:
-        draws = self._evaluation_draws(batch)
+    def _evaluate(self, stage: str, images: Tensor) -> None:
+        draws = self._evaluation_draws(images)
         self._posteriors.add(draws.mu, draws.kl)
         elbo = draws.elbo()
         self._log_means(stage, elbo.sums(), elbo.loss.shape[-1])
+
+    def _images(self, batch: Any, batch_idx: int) -> Tensor:
+        images = images_of(batch, self.image_shape)
+        if batch_idx == 0:  # not each batch, because a GPU would have to wait for the comparison
+            self.likelihood.check_support(images)
+        return images
 
     # Logged values.
 

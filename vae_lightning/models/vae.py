@@ -13,6 +13,7 @@ from vae_lightning.config.rules import check
 from vae_lightning.config.targets import build, find_class
 from vae_lightning.estimators.estimator import Estimator
 from vae_lightning.likelihoods.likelihood import Likelihood
+from vae_lightning.models.batch import images_of
 from vae_lightning.models.divergence import divergence
 from vae_lightning.models.draw import draw
 from vae_lightning.models.rules import OPTIMIZER
@@ -46,7 +47,8 @@ class VAE(Trainable):
 
     Images are ``(..., C, H, W)`` with values in [0, 1]; any leading dimensions are batch dimensions. In training a
     batch is ``(images, labels)``, the images ``(B, C, H, W)`` for one optimiser step or ``(S, B, C, H, W)`` for a block
-    of S steps, which saves the Trainer's work between steps. Labels are ignored.
+    of S steps, which saves the Trainer's work between steps. Labels are ignored and may be missing: see
+    :func:`vae_lightning.models.batch.images_of` for other forms of batches.
 
     On several devices, with a datamodule that gives every process whole batches (such as an
     :class:`vae_lightning.ImageDataModule`), each process takes its own rows of a batch and of its noise, so that the
@@ -246,10 +248,9 @@ class VAE(Trainable):
     def lr(self, lr: float) -> None:
         self.hparams["optimizer"] = {**self.hparams["optimizer"], "lr": lr}
 
-    def predict_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+    def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Reconstruct the images of a batch, as :meth:`reconstruct` does."""
-        images, _ = batch
-        return self.reconstruct(images)
+        return self.reconstruct(images_of(batch, self.image_shape))
 
     def rows(self, count: int) -> slice:
         """Return this process's rows of a batch of ``count``: all of them unless several processes share the batch."""
@@ -264,8 +265,8 @@ class VAE(Trainable):
             return False
         return getattr(self.trainer.datamodule, "whole_batches", False)  # type: ignore[attr-defined]
 
-    def _steps(self, batch: tuple[Tensor, Tensor]) -> list[tuple[Tensor, Tensor, int]]:
-        images, _ = batch
+    def _steps(self, batch: Any, batch_idx: int) -> list[tuple[Tensor, Tensor, int]]:
+        images = self._images(batch, batch_idx)
         steps = images if images.dim() > 1 + len(self.image_shape) else images[None]
         return [(*self._share(x, self._train_noise, self.objective.samples), len(x)) for x in steps]
 
@@ -278,8 +279,7 @@ class VAE(Trainable):
         # The mean over processes of their totals is the mean over the batch.
         return objective.sum() * ((self.trainer.world_size if self._shares_batches else 1) / count)
 
-    def _evaluation_draws(self, batch: tuple[Tensor, Tensor]) -> Draws:
-        images, _ = batch
+    def _evaluation_draws(self, images: Tensor) -> Draws:
         return draw(self, *self._share(images, self._eval_noise, samples=1))
 
     def _noise(self, name: str, *indices: int) -> NormalStream:

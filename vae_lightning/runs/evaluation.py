@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,13 @@ from vae_lightning.callbacks.linear_probe import LinearProbe
 from vae_lightning.config.errors import InputError
 from vae_lightning.config.targets import build
 from vae_lightning.data.image_data_module import ImageDataModule
+from vae_lightning.data.selection import validation_batches
 from vae_lightning.evaluation.curves import draw_curves
 from vae_lightning.evaluation.features import encode_images
 from vae_lightning.evaluation.kl_parts import kl_parts
 from vae_lightning.evaluation.log_likelihood import log_likelihood
 from vae_lightning.evaluation.probe import linear_probe
+from vae_lightning.models.batch import images_of
 from vae_lightning.models.eval_mode import eval_mode
 from vae_lightning.posteriors.statistics import active_units, kl_per_dimension
 from vae_lightning.runs.checkpoints import load_vae
@@ -115,19 +117,23 @@ class Evaluation:
         C, own = self.options["probe_C"], self.probe or LinearProbe()
         if C is None:
             return {}
-        validation = self.data.val_dataloader()
+        validation = validation_batches(self.data)
         if not len(validation):
             log.info(
-                "probe_C=%s: not used, because the run has no validation images to choose by (data.val_size=0); the "
+                "probe_C=%s: not used, because the run has no validation images to choose by; the "
                 "run's own probe, with C=%s, is the only one",
                 C,
                 own.fit_options["C"],
             )
             return {}
-        train = encode_images(self.vae, self.data.train_dataloader(), own.max_train_images)
-        val = encode_images(self.vae, validation)
-        test = encode_images(self.vae, self.data.test_dataloader()) if self.split == "test" else None
-        result = linear_probe(train, val, test, **(own.fit_options | {"C": C}), progress=True)
+        try:
+            train = encode_images(self.vae, self.data.train_dataloader(), own.max_train_images)
+            val = encode_images(self.vae, validation)
+            test = encode_images(self.vae, self.data.test_dataloader()) if self.split == "test" else None
+            result = linear_probe(train, val, test, **(own.fit_options | {"C": C}), progress=True)
+        except Exception as error:  # the other results are right without it
+            log.warning("the probe is left out: %s", " ".join(str(error).split()) or type(error).__name__)
+            return {}
         accuracies = {"train_acc": result.train_acc, "val_acc": result.val_acc, "test_acc": result.test_acc}
         return {
             "chosen_probe/C": result.C,
@@ -142,24 +148,32 @@ class Evaluation:
         )
         figures.write(self.vae, self.batches, f"{'training' if self.split == 'train' else self.split} images")
         if (run / CURVES).exists():
-            rows = [row.dropna().to_dict() for _, row in pd.read_csv(run / CURVES).iterrows()]
-            write_figure(folder / "curves.png", draw_curves(rows))
+            try:
+                rows = [row.dropna().to_dict() for _, row in pd.read_csv(run / CURVES).iterrows()]
+                drawn = draw_curves(rows)
+            except Exception as error:  # a damaged table can raise errors of many types
+                log.warning("%s: cannot be drawn: %s", run / CURVES, " ".join(str(error).split()))
+            else:
+                write_figure(folder / "curves.png", drawn)
 
-    def _batches(self) -> Iterable[tuple[Tensor, Tensor]]:
+    def _batches(self) -> Any:
         """Return the split's batches, unshuffled."""
         self.data.prepare_data()
         self.data.setup({"test": "test", "val": "validate", "train": "fit"}[self.split])
-        batches: Iterable[tuple[Tensor, Tensor]]
+        batches: Any
         if self.split == "train":
             batches = self.data.ordered_dataloader(self.data.train)
         else:
-            batches = self.data.test_dataloader() if self.split == "test" else self.data.val_dataloader()
+            batches = self.data.test_dataloader() if self.split == "test" else validation_batches(self.data)
+            if not len(batches):
+                raise InputError(f"split={self.split}: must be another, because the data have no such images")
         return batches
 
     def _first_images(self) -> Tensor:
         """Return the first ``count`` images of the split, ``(count, C, H, W)``, or all of them."""
         count, found, seen = self.options["images"], [], 0
-        for images, _ in self.batches:
+        for batch in self.batches:
+            images = images_of(batch, self.vae.image_shape)
             found.append(images)
             seen += len(images)
             if count is not None and seen >= count:

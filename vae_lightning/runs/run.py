@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, LightningDataModule
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities.model_helpers import is_overridden
 from omegaconf import OmegaConf
 
 from vae_lightning.callbacks.curves import Curves
 from vae_lightning.config.errors import InputError
-from vae_lightning.config.targets import build
+from vae_lightning.config.targets import build, find_class
 from vae_lightning.runs.checkpoints import read_checkpoint
 from vae_lightning.runs.directory import (
     CONFIG,
@@ -59,9 +60,13 @@ class Run:
         self.directory = Path(config["run_dir"])
         self.callbacks: dict[str, Callback] = {}
         self.loggers: dict[str, Logger] = {}
+        data = find_class("data._target_", config["data"].get("_target_"), LightningDataModule)
+        missing = "data.val_size=0" if config["data"].get("val_size") == 0 else None
+        if not is_overridden("val_dataloader", data, LightningDataModule):
+            missing = f"{data.__name__} has no val_dataloader"
         for name, node in config["callbacks"].items():
-            if config["data"].get("val_size") == 0 and str((node or {}).get("monitor", "")).startswith("val/"):
-                log.info("callbacks.%s is left out, because it monitors %s and data.val_size=0", name, node["monitor"])
+            if missing is not None and str((node or {}).get("monitor", "")).startswith("val/"):
+                log.info("callbacks.%s is left out, because it monitors %s and %s", name, node["monitor"], missing)
             elif node:
                 self.callbacks[name] = build(f"callbacks.{name}", node, Callback)
 

@@ -43,7 +43,7 @@ def show_histogram(loggers: Iterable[Logger], tag: str, values: Tensor, step: in
 
 
 def show_embedding(
-    loggers: Iterable[Logger], tag: str, points: Tensor, labels: Tensor, images: Tensor, step: int
+    loggers: Iterable[Logger], tag: str, points: Tensor, labels: Tensor | None, images: Tensor, step: int
 ) -> None:
     """Add points to TensorBoard's projector, with labels and thumbnails.
 
@@ -51,7 +51,7 @@ def show_embedding(
         loggers: all loggers except TensorBoard's are ignored.
         tag: the name of the points.
         points: ``(N, D)``.
-        labels: ``(N,)``.
+        labels: ``(N,)``, or None.
         images: ``(N, C, H, W)``, in [0, 1].
         step: the optimiser step at which the points were computed.
     """
@@ -59,4 +59,4 @@ def show_embedding(
         if isinstance(logger, TensorBoardLogger):
             # An earlier test at this step may have left the folder, and torch would print that it exists.
             shutil.rmtree(Path(logger.log_dir) / str(step).zfill(5), ignore_errors=True)
-            logger.experiment.add_embedding(points, labels.tolist(), images, step, tag)
+            logger.experiment.add_embedding(points, None if labels is None else labels.tolist(), images, step, tag)
