@@ -113,6 +113,11 @@ def test_any_beginning_of_a_stratified_order_holds_the_labels_in_proportion() ->
         assert (counts - expected).abs().max() <= 1.5, size
 
 
+def test_a_device_that_is_not_there_is_refused(few_digits: FewDigits) -> None:
+    with pytest.raises(InputError, match=r"^data\.device=nonsense: cannot hold the images: "):
+        few_digits(40, val_size=4, device="nonsense").setup()
+
+
 def test_val_size_may_be_nothing_but_must_leave_something(few_digits: FewDigits) -> None:
     data = few_digits(200, val_size=0)
     data.setup()

@@ -257,6 +257,10 @@ def test_a_failure_is_removed_when_the_run_is_tried_again(tmp_path: Path) -> Non
     assert (tmp_path / "figures/curves.png").exists()
 
 
+def test_a_seed_of_more_than_32_bits_trains(composed: Compose) -> None:
+    assert train(composed(*TINY, f"seed={2**40}", "trainer.max_epochs=1"))["epochs"] == 1
+
+
 # Resuming.
 
 

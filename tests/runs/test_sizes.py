@@ -50,6 +50,12 @@ def test_a_part_that_is_no_mapping_is_refused(node: str) -> None:
         check_config(config(node))
 
 
+@pytest.mark.parametrize("sweep", [None, 5, {"axes": 5}, {"axes": [1]}])
+def test_a_stored_sweep_that_is_none_is_refused(sweep: object) -> None:
+    with pytest.raises(InputError, match=r"^sweep.*: must be a (mapping|list)"):
+        check_config({**config(), "sweep": sweep})
+
+
 def test_the_limit_is_that_of_the_machine() -> None:
     check_memory("small=1", 1)
     with pytest.raises(InputError, match=r"^large=1: must be smaller"):

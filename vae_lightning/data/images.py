@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from vae_lightning.config.errors import InputError
+
 __all__ = ["ByteImages", "LabelledImages"]
 
 
@@ -20,8 +22,15 @@ class LabelledImages(NamedTuple):
         return LabelledImages(self.images[indices], self.labels[indices])
 
     def to(self, device: torch.device | str) -> "LabelledImages":
-        """Return the images and labels on a device."""
-        return LabelledImages(self.images.to(device), self.labels.to(device))
+        """Return the images and labels on a device.
+
+        Raises:
+            InputError: if there is no such device, or it lacks the memory.
+        """
+        try:
+            return LabelledImages(self.images.to(device), self.labels.to(device))
+        except (AssertionError, RuntimeError) as error:  # no such device, or not enough memory there
+            raise InputError(f"data.device={device}: cannot hold the images: {str(error).splitlines()[0]}") from error
 
 
 class ByteImages(Dataset[tuple[Tensor, Tensor]]):

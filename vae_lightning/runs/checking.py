@@ -26,6 +26,12 @@ def check_config(config: Mapping[str, Any]) -> None:
     for group in ("data", "model", "optimizer", "trainer", "callbacks", "logger"):
         if not isinstance(config.get(group), Mapping):
             raise InputError(f"{group}={config.get(group)}: must be a mapping, as in a file of conf/{group}")
+    sweep = config.get("sweep", {})
+    if not isinstance(sweep, Mapping):
+        raise InputError(f"sweep={sweep}: must be a mapping, as in conf/train.yaml")
+    axes = sweep.get("axes")
+    if axes is not None and not (isinstance(axes, list) and all(isinstance(axis, str) for axis in axes)):
+        raise InputError(f"sweep.axes={axes}: must be a list of keys, or null")
     check(config, SETTINGS)
     for group, rules in (("sweep", SWEEP), ("trainer", TRAINER), ("optimizer", OPTIMIZER)):
         check(config.get(group, {}), rules, f"{group}.")

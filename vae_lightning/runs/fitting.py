@@ -53,7 +53,9 @@ def fit_and_test(config: Mapping[str, Any]) -> dict[str, float]:
     """
     began = time.perf_counter()
     filter_warnings()
-    pl.seed_everything(config["seed"], verbose=False)  # for custom classes; built-in ones have their own streams
+    pl.seed_everything(
+        config["seed"] % 2**32, verbose=False
+    )  # NumPy takes 32 bits; for custom classes; built-in ones have their own streams
     run = Run(config, axis_values(config["sweep"]["axes"] or HYPERPARAMETERS, OmegaConf.create(dict(config))))
     data = build("data", config["data"], pl.LightningDataModule)
     model = run.build_model(data, pl.LightningModule)
