@@ -70,7 +70,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def shown(folder: Path) -> str:
-    """A run with the probe in each epoch, and validation in every second."""
+    """A run with the probe in each epoch, and validation in every second and the last."""
     options = [*SMALL, "trainer.max_epochs=3", "trainer.check_val_every_n_epoch=2", "data.block_size=1"]
     probe = ["callbacks.probe.every_n_epochs=1", "callbacks.probe.C=[0.1,1]"]
     return on_a_terminal(folder, 80, "train", *options, *probe, "hydra.run.dir='a run'")
@@ -86,7 +86,7 @@ def test_a_run_leaves_a_line_an_epoch_and_a_table(shown: str, folder: Path) -> N
     losses = "".join(f"{metrics[f'{stage}/loss']:10.2f}" for stage in ("train", "val", "test"))
     accuracies = "".join(f"{metrics[f'probe/{stage}_acc']:10.4f}" for stage in ("train", "val", "test"))
     expected = [
-        *(EPOCH.format(epoch, VALIDATION if epoch == 2 else "") for epoch in (1, 2, 3)),
+        *(EPOCH.format(epoch, VALIDATION if epoch in (2, 3) else "") for epoch in (1, 2, 3)),
         "",
         r" {19}train       val      test",
         re.escape(f"loss = -ELBO  {losses}"),
@@ -95,6 +95,7 @@ def test_a_run_leaves_a_line_an_epoch_and_a_table(shown: str, folder: Path) -> N
         re.escape(f"probe accuracy{accuracies}"),
         "",
         r"3 epochs in \d+\.\d s; losses in nats per image",
+        re.escape(f"best epoch {metrics['best/epoch']:.0f}: val/loss {metrics['best/val/loss']:.2f}"),
         "numbers    a run/metrics.json",
         "curves     a run/metrics.csv",
         "pictures   a run/figures",

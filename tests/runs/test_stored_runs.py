@@ -44,10 +44,15 @@ def close(found: dict[str, Any], expected: dict[str, Any]) -> None:
             assert found[name] == value
 
 
+def without_best(metrics: dict[str, Any]) -> dict[str, Any]:
+    """Leave out the best epoch, which earlier versions did not store."""
+    return {name: value for name, value in metrics.items() if not name.startswith("best/")}
+
+
 def test_a_stored_run_resumes(folder: Path) -> None:
     run = folder / "cut_off"
     metrics = train(OmegaConf.create(relocated(read_config(run), str(run)) | {"restart": False}))
-    close(losses(metrics), EXPECTED["metrics"])
+    close(without_best(losses(metrics)), EXPECTED["metrics"])
     assert metrics == metrics_of(run)
     epochs = [line.split(",")[0] for line in (run / "metrics.csv").read_text().splitlines()]
     assert epochs == ["epoch", "0", "1", "2", "3", "4"]

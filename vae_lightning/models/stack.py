@@ -158,7 +158,7 @@ class Stack(Trainable):
         return [k for k in range(len(self.vaes)) if k not in self.failures]
 
     @property
-    def likelihood(self) -> Likelihood:
+    def likelihood(self) -> Likelihood:  # type: ignore[override]
         return self.model.likelihood
 
     def encode(self, images: Tensor) -> Gaussian:

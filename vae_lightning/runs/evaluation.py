@@ -26,7 +26,7 @@ from vae_lightning.models.batch import images_of
 from vae_lightning.models.eval_mode import eval_mode
 from vae_lightning.posteriors.statistics import active_units, kl_per_dimension
 from vae_lightning.runs.checkpoints import load_vae
-from vae_lightning.runs.directory import CURVES
+from vae_lightning.runs.directory import CURVES, stored_metrics
 from vae_lightning.runs.warnings import filter_warnings
 from vae_lightning.streams import NormalStream, generator
 from vae_lightning.whole_files import write_figure
@@ -150,7 +150,8 @@ class Evaluation:
         if (run / CURVES).exists():
             try:
                 rows = [row.dropna().to_dict() for _, row in pd.read_csv(run / CURVES).iterrows()]
-                drawn = draw_curves(rows)
+                best = (stored_metrics(run) or {}).get("best/epoch")
+                drawn = draw_curves(rows, None if best is None else int(best) - 1)
             except Exception as error:  # a damaged table can raise errors of many types
                 log.warning("%s: cannot be drawn: %s", run / CURVES, " ".join(str(error).split()))
             else:

@@ -88,7 +88,10 @@ class CheckpointView(SafeCheckpointIO):
         place = storage_options["place"]
         own = split_checkpoint(self.stack, checkpoint, place)
         if "callbacks" in checkpoint:
-            callbacks = [*self.runs[place].own_callbacks, self.record]
+            # As the run's own Trainer orders them.
+            callbacks = sorted(
+                [*self.runs[place].own_callbacks, self.record], key=lambda one: isinstance(one, Checkpoint)
+            )
             states = {callback.state_key: callback.state_dict() for callback in callbacks}
             own["callbacks"] = {key: state for key, state in states.items() if state}
         super().save_checkpoint(own, path)
@@ -131,12 +134,16 @@ class CallbackViews(Checkpoint):
     on_test_start, on_test_end = _forwarded("on_test_start"), _forwarded("on_test_end")
 
     def on_train_batch_end(self, trainer: pl.Trainer, stack: Any, *_: Any) -> None:
+        self._note_failures(stack)
+
+    def _note_failures(self, stack: Stack) -> None:
         for place, why in stack.failures.items():
             self.runs[place].error = self.runs[place].error or FloatingPointError(why)
         if all(run.error for run in self.runs):
             raise FloatingPointError("every run of the stack has failed")
 
     def on_train_epoch_end(self, trainer: pl.Trainer, stack: Any) -> None:
+        self._note_failures(stack)  # those of the last batch, before a checkpoint stores them
         stack.unstack()
         self._call("on_train_epoch_end", trainer)
 
