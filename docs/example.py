@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from vae_lightning import VAE, LinearProbe, MNISTDataModule
 
-data = MNISTDataModule("data", block_size=16, seed=0)
+data = MNISTDataModule("data", seed=0)
 vae = VAE(latent_dim=10, widths=[256], optimizer={"_target_": "torch.optim.Adam", "lr": 3e-3}, seed=0)
 
 # %% [markdown]

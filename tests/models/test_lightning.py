@@ -1,5 +1,6 @@
 """Lightning's callbacks and Trainer arguments do to a VAE what they do to the same model in a plain LightningModule."""
 
+import inspect
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -8,11 +9,11 @@ from typing import Any
 import lightning.pytorch.callbacks as lc
 import pytest
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor
 
-from vae_lightning import VAE, InputError, MNIST5kDataModule
+from vae_lightning import VAE, InputError, MNIST5kDataModule, Stack, StackData
 from vae_lightning.streams import NormalStream, generator
 
 LR = 1e-3
@@ -46,7 +47,13 @@ class Plain(LightningModule):
         return torch.optim.Adam(self.parameters(), lr=self.lr, fused=True)
 
 
-def fit(model: LightningModule, folder: Path, callbacks: list[Callback], **options: Any) -> Trainer:
+def fit(
+    model: LightningModule,
+    folder: Path,
+    callbacks: list[Callback],
+    data: LightningDataModule | None = None,
+    **options: Any,
+) -> Trainer:
     quiet: dict[str, Any] = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
     if any(isinstance(callback, lc.Checkpoint) for callback in callbacks):
         del quiet["enable_checkpointing"]
@@ -69,10 +76,9 @@ def fit(model: LightningModule, folder: Path, callbacks: list[Callback], **optio
             **options,
         }
     )
-    data = MNIST5kDataModule(batch_size=64, val_size=2400)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        trainer.fit(model, datamodule=data)
+        trainer.fit(model, datamodule=data or MNIST5kDataModule(batch_size=64, val_size=2400))
     return trainer
 
 
@@ -181,6 +187,61 @@ def halve(trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
 )
 def test_a_callback(callback: Callable[[], Callback], blocks: bool, tmp_path: Path) -> None:
     check_same(tmp_path, lambda: [callback()], blocks)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"accumulate_grad_batches": 3},
+        {"gradient_clip_val": 20.0},
+        {"gradient_clip_val": 0.5, "gradient_clip_algorithm": "value"},
+        {"limit_train_batches": 5},
+        {"max_steps": 21},
+        {"val_check_interval": 7},
+    ],
+    ids=str,
+)
+def test_an_argument_of_the_trainer_in_a_stack(options: dict[str, Any], tmp_path: Path) -> None:
+    """In double precision, because a stack adds up in another order."""
+    options = {**options, "precision": "64-true"}
+    # Their losses, and so the effect of clipping, differ.
+    alone = [VAE(latent_dim, seed=seed) for latent_dim, seed in ((2, 0), (20, 1))]
+    stack = Stack([VAE(latent_dim, seed=seed) for latent_dim, seed in ((2, 0), (20, 1))])
+    data = MNIST5kDataModule(batch_size=64, val_size=2400)
+    trainer = fit(stack, tmp_path / "stack", [], data=StackData(data, [0, 0]), **options)
+    for k, (vae, stacked) in enumerate(zip(alone, stack.unstack(), strict=True)):
+        expected = fit(vae, tmp_path / str(k), [], **options)
+        assert trainer.global_step == expected.global_step
+        for name, weight in vae.state_dict().items():
+            torch.testing.assert_close(stacked.state_dict()[name], weight, rtol=0, atol=1e-9, msg=name)
+
+
+LIGHTNING_PAGE = (Path(__file__).parents[2] / "docs/how_to/lightning.md").read_text()
+
+
+@pytest.mark.parametrize("name", [*inspect.signature(Trainer).parameters, *lc.__all__])
+def test_the_page_on_lightning_has_a_row_for_each_argument_and_callback(name: str) -> None:
+    rows = [line.split("|")[1] for line in LIGHTNING_PAGE.splitlines() if line.startswith("| `")]
+    assert any(f"`{name}`" in row for row in rows)
+
+
+def test_a_layer_used_twice_and_a_gradient_asked_for_leave_no_wrong_gradient() -> None:
+    """Only a stack's own step in a block overwrites gradients."""
+    stack = Stack([VAE(2, seed=0), VAE(3, seed=1)])
+    stack.configure_optimizers()
+    stack.on_train_batch_start(None, 0)
+    images, noise = torch.rand(2, 1, 8, 1, 28, 28), torch.zeros(2, 2, 8, 3)
+    stack.elbo(images[0], noise[0]).loss.sum().backward()
+    once = [weight.grad.clone() for weight in stack.model.parameters() if weight.grad is not None]
+    torch.autograd.grad(stack.elbo(images[1], noise[1]).loss.sum(), [*stack.model.parameters()])
+    kept = [weight.grad for weight in stack.model.parameters()]
+    assert all(torch.equal(left, right) for left, right in zip(kept, once, strict=True) if left is not None)
+    stack.zero_grad()
+    stack.on_train_batch_start(None, 0)
+    stack.optimizer_zero_grad(0, 0, torch.optim.SGD(stack.parameters()))
+    (stack.elbo(images[0], noise[0]).loss.sum() + stack.elbo(images[0], noise[0]).loss.sum()).backward()
+    for weight, single in zip(stack.model.parameters(), once, strict=True):
+        torch.testing.assert_close(weight.grad, 2 * single)
 
 
 def test_what_looks_between_steps_refuses_blocks() -> None:

@@ -118,6 +118,9 @@ def check_stackable(config: Mapping[str, Any]) -> None:
             f"trainer.precision={trainer['precision']}: must be another for a stack, because it scales the losses of "
             "all models by one factor"
         )
+    for name in ("fast_dev_run", "overfit_batches"):  # Lightning replaces the batches
+        if trainer.get(name):
+            raise InputError(f"trainer.{name}={trainer[name]}: must be unset for a stack")
     find_class("data._target_", config["data"].get("_target_"), ImageDataModule)  # type: ignore[type-abstract]
     find_class("model._target_", config["model"].get("_target_"), VAE)
     for name, node in config["callbacks"].items():
