@@ -114,7 +114,7 @@ def test_any_beginning_of_a_stratified_order_holds_the_labels_in_proportion() ->
 
 
 def test_a_device_that_is_not_there_is_refused(few_digits: FewDigits) -> None:
-    with pytest.raises(InputError, match=r"^data\.device=nonsense: cannot hold the images: "):
+    with pytest.raises(InputError, match=r"^data\.device=nonsense: must be a device of this machine: "):
         few_digits(40, val_size=4, device="nonsense").setup()
 
 

@@ -37,6 +37,7 @@ class FitRecord(Callback):
         self._earlier = {"fit": 0.0, "total": 0.0}
         self.validated: int | None = None
         self.saved: int | None = None
+        self._epochs: int | None = None  # of the checkpoint from which the run resumes, until it trains
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -55,7 +56,15 @@ class FitRecord(Callback):
         self._fit_began = time.perf_counter()
         trainer.should_stop = self._finished
 
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        self._epochs = checkpoint["epoch"] + 1
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._epochs = None
+
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._epochs is not None:  # nothing was left to train; Lightning does not count an epoch that ended early
+            trainer.fit_loop.epoch_progress.current.completed = self._epochs
         self._earlier["fit"], self._fit_began = self.seconds["fit"], 0.0
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

@@ -108,11 +108,7 @@ class ImageDataModule(LightningDataModule):
                 )
         check_leaves_training(self.val_size, len(train.labels))
         val, rest = set_apart(train, self.val_size, generator(self.split_seed, "split"))
-        try:
-            parts = [part.to(self.device) for part in (rest, val, test)]
-        except (AssertionError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(f"data.device={self.device}: must be a device of this machine ({reason})") from error
+        parts = [part.to(self.device) for part in (rest, val, test)]
         if self.binarisation == "threshold":
             parts = [part._replace(images=(part.images >= 128).to(torch.uint8) * 255) for part in parts]
         elif self.binarisation == "dynamic":

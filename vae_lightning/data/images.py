@@ -30,7 +30,9 @@ class LabelledImages(NamedTuple):
         try:
             return LabelledImages(self.images.to(device), self.labels.to(device))
         except (AssertionError, RuntimeError) as error:  # no such device, or not enough memory there
-            raise InputError(f"data.device={device}: cannot hold the images: {str(error).splitlines()[0]}") from error
+            raise InputError(
+                f"data.device={device}: must be a device of this machine: {str(error).splitlines()[0]}"
+            ) from error
 
 
 class ByteImages(Dataset[tuple[Tensor, Tensor]]):
