@@ -171,6 +171,18 @@ def test_what_cannot_be_run_is_refused_and_leaves_the_folder_free(
     train(composed(*QUIET))
 
 
+def test_a_schedule_that_ends_before_training_does_is_logged(
+    composed: Compose, caplog: pytest.LogCaptureFixture
+) -> None:
+    for steps, logged in ((4, False), (3, True)):  # of two epochs with two batches each, in a block
+        caplog.clear()
+        with caplog.at_level("INFO"):
+            train(composed(*QUIET, "schedule=cosine", f"schedule.steps={steps}", run=str(steps)))
+        assert (
+            "the schedule ends at step 3 of 4: from then on, the learning rate's factor is 0" in caplog.text
+        ) == logged
+
+
 def test_a_profile_is_in_the_log(composed: Compose, caplog: pytest.LogCaptureFixture) -> None:
     profiler = "+trainer.profiler={_target_: lightning.pytorch.profilers.SimpleProfiler}"
     with caplog.at_level("INFO"):

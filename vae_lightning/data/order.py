@@ -45,6 +45,11 @@ class BlockSampler(DistributedSampler[Tensor]):
         if self.images is not None:
             self.images.set_epoch(epoch)
 
+    @property
+    def batches(self) -> int:
+        """The number of batches in an epoch, whether in blocks or not."""
+        return -(-self.size // self.batch_size)
+
     def __len__(self) -> int:
         batches, rest = divmod(self.size, self.batch_size)
         return -(-batches // self.block_size) + (rest > 0)

@@ -68,7 +68,7 @@ class _Orders(Sampler[Tensor]):
     """A sampler that stacks the batches of several orders."""
 
     def __init__(self, orders: Sequence[BlockSampler]) -> None:
-        self.orders = orders
+        self.orders, self.batches = orders, orders[0].batches
 
     def set_epoch(self, epoch: int) -> None:
         for order in self.orders:

@@ -1,5 +1,7 @@
 """What a VAE and a stack of them share: the training step, its two drivers, and evaluation."""
 
+import logging
+import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -27,6 +29,8 @@ from vae_lightning.schedules.learning_rate import ScheduledLR
 from vae_lightning.schedules.schedule import Schedule
 
 __all__ = ["Trainable"]
+
+log = logging.getLogger(__name__)
 
 # Number of batches whose terms are added up together, once the last of them has been trained on. Only then is the norm
 # of the gradient computed, and divergence detected.
@@ -146,6 +150,26 @@ class Trainable(LightningModule):
     def on_train_start(self) -> None:
         # Lightning's monitors log at this count of batches; with blocks, it would not be one of steps.
         self.trainer.fit_loop.epoch_loop._batches_that_stepped = self.global_step
+        ends, steps = self.schedule.total_steps, self._total_steps()
+        if ends is not None and ends < steps and self.trainer.is_global_zero:
+            factor = self.schedule(ends)
+            log.info(
+                "the schedule ends at step %d of %d: from then on, the learning rate's factor is %g",
+                ends,
+                steps,
+                factor,
+            )
+
+    def _total_steps(self) -> float:
+        """Return the number of optimiser steps at which training ends, unless something stops it before."""
+        trainer = self.trainer
+        batches = trainer.num_training_batches
+        if not self.automatic_optimization:
+            sampler: Any = trainer.train_dataloader.sampler  # type: ignore[union-attr]
+            batches = sampler.batches
+        steps = math.inf if trainer.max_epochs in (None, -1) else trainer.max_epochs * batches
+        steps /= trainer.accumulate_grad_batches
+        return min(steps, trainer.max_steps) if trainer.max_steps >= 0 else steps
 
     def on_train_epoch_start(self) -> None:
         self._train_noise = self._noise("noise", self.current_epoch)

@@ -39,7 +39,20 @@ def read_config(run: Path) -> dict[str, Any]:
         raise InputError(f"{run / CONFIG}: cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(config, dict) or not all(isinstance(config.get(name), dict) for name in _READ):
         raise InputError(f"{run / CONFIG}: must have {' and '.join(_READ)} as mappings, as vae-train writes them")
-    return {str(key): value for key, value in config.items()}
+    return _in_batches({str(key): value for key, value in config.items()})
+
+
+def _in_batches(config: dict[str, Any]) -> dict[str, Any]:
+    """Translate counts of blocks, as earlier versions stored them, to batches; blocks have no other effect."""
+    size, trainer = config["data"].get("block_size"), config.get("trainer")
+    if type(size) is not int or size == 1 or not isinstance(trainer, dict):
+        return config
+    counts = {
+        name: trainer[name] * size
+        for name in ("limit_train_batches", "val_check_interval")
+        if type(trainer.get(name)) is int
+    }
+    return {**config, "data": {**config["data"], "block_size": "auto"}, "trainer": {**trainer, **counts}}
 
 
 def config_to_resume(run: Path) -> dict[str, Any]:

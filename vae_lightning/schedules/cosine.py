@@ -31,6 +31,7 @@ class Cosine(Schedule):
         if warmup_steps >= steps:
             raise InputError(f"warmup_steps={warmup_steps}: must be less than steps={steps}")
         self.steps, self.warmup_steps, self.end = steps, warmup_steps, end
+        self.total_steps = steps
 
     def __call__(self, step: int) -> float:
         if step < self.warmup_steps:

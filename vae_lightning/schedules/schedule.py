@@ -8,6 +8,9 @@ __all__ = ["Schedule"]
 class Schedule(ABC):
     """A factor for each optimiser step, a function of that step alone: a resumed run needs no state for it."""
 
+    # The number of optimiser steps that the schedule is made for; None if it is made for any.
+    total_steps: int | None = None
+
     @abstractmethod
     def __call__(self, step: int) -> float:
         """Return the factor of an optimiser step, counted from 0."""
