@@ -57,6 +57,7 @@ OTHER_GROUPS = {
 EXPERIMENT = "An experiment: the keys that it changes, merged over the defaults of conf/train.yaml."
 OTHER_FILES = {
     "launcher": "A launcher, which runs the jobs of a sweep.",
+    "job_logging": "The log of a command.",
     "help": "The text of --help.",
     "evaluate": "The settings of vae-eval.",
     "export": "The settings of vae-export.",
@@ -116,6 +117,7 @@ def schema() -> Schema:
             "keys_of_tracker": _node(_named(found, "logger"), classes, any_keys=True),
             "keys_of_hydra": _hydra(found, train),
             "keys_of_launcher": _launcher(found),
+            "keys_of_job_logging": {"properties": _tree(_keys(found["hydra/job_logging"]), "hydra.job_logging.")},
             "keys_of_help": {"properties": _tree(_keys(found["hydra/help"]), "hydra.help.")},
             **classes,
         },

@@ -86,6 +86,8 @@ from warm_process import run_command
         (["trainer.strategy=fsdp"], "trainer.strategy=fsdp: must be one of auto, ddp"),
         (["trainer.acelerator=cpu"], "trainer.acelerator: there is no such name; did you mean accelerator?"),
         (["trainer=tpu"], "trainer=tpu: there is no such name"),
+        (["hydra/job_logging=stdout", "seed=-1"], "seed=-1: must be a whole number"),
+        (["hydra/job_logging=disabled", "seed=-1"], "seed=-1: must be a whole number"),
         (["callbacks.probe.every_n_epochs=0"], "callbacks.probe.every_n_epochs=0: must be a whole number of at least"),
         (["callbacks.probe.max_iter=0"], "callbacks.probe.max_iter=0: must be a whole number of at least 1"),
         (["callbacks.probe.max_train_images=5"], "callbacks.probe.max_train_images=5: must be a whole number of at"),

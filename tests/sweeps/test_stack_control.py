@@ -73,7 +73,7 @@ def test_the_jobs_of_a_stack_resume_at_the_last_epoch_that_all_have_saved(
 def test_no_stack_is_trained_once_the_sweep_has_stopped(tmp_path: Path) -> None:
     (tmp_path / STOPPED).touch()
     stack = [StackedJob(place, {"run_dir": str(tmp_path / f"seed={place}")}, {"axes": {}}) for place in range(2)]
-    assert train_stack(stack) is None
+    assert train_stack(stack, tmp_path) is None
     assert [path.name for path in tmp_path.iterdir()] == [STOPPED]
 
 

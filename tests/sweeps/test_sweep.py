@@ -38,7 +38,23 @@ def test_a_job_is_named_by_what_varies() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["a/b", "../../etc", "a b", "ü", "x" * 300, "x" * 299 + "y", "", ".", "[256,128]", "a=b", "\n", None, 1e-10],
+    [
+        "a/b",
+        "../../etc",
+        "a b",
+        "ü",
+        "あ" * 100,
+        "\udcff",
+        "x" * 300,
+        "x" * 299 + "y",
+        "",
+        ".",
+        "[256,128]",
+        "a=b",
+        "\n",
+        None,
+        1e-10,
+    ],
 )
 def test_odd_values_make_safe_names(value: Any) -> None:
     name = job_name({"key": value})

@@ -15,8 +15,8 @@ from vae_lightning import InputError
 from vae_lightning.runs.directory import CONFIG, FAILURE, JOB, METRICS, locked
 from vae_lightning.sweeps import job_name  # noqa: F401  # registers its resolver
 from vae_lightning.sweeps.callback import SweepCallback
-from vae_lightning.sweeps.composing import composed_job
-from vae_lightning.sweeps.fingerprints import fingerprint
+from vae_lightning.sweeps.composing import composed_job, load_job
+from vae_lightning.sweeps.fingerprints import fingerprint, finished_jobs
 from vae_lightning.sweeps.grid import remaining_jobs
 from vae_lightning.sweeps.jobs import job_description, lost_job, run_job
 from vae_lightning.sweeps.results import read_jobs
@@ -71,6 +71,51 @@ def test_after_a_failure_the_next_job_runs_unless_the_sweep_is_to_stop(multirun:
     assert "2 failed" in (tmp_path / "s/summary.md").read_text()
 
 
+@pytest.mark.parametrize(
+    ("subdir", "names"),
+    [
+        ("a/${seed}/${job_name:${sweep.axes}}", ["a/1/seed=1", "a/2/seed=2"]),
+        ("${hydra.job.num}", ["0", "1"]),
+        ("by_number/${hydra:job.id}", ["by_number/0", "by_number/1"]),
+    ],
+)
+def test_the_folders_of_jobs_lie_at_any_depth(subdir: str, names: list[str], multirun: Compose, tmp_path: Path) -> None:
+    config, loader = multirun(f"hydra.sweep.subdir='{subdir}'", "sweep.on_failure=stop"), GlobalHydra.instance()
+    jobs = [[f"seed={seed}", "sweep.axes=[seed]", "sweep.on_failure=stop"] for seed in (1, 2, 3)]
+    for number, (overrides, train) in enumerate(zip(jobs, (complete, fail, never), strict=True)):
+        with composed_job(load_job(loader.config_loader(), config, overrides, number)) as cfg:
+            run_job(cfg, train)
+    assert read_jobs(tmp_path / "s")["job"].tolist() == names
+    assert read_jobs(tmp_path / "s")["status"].tolist() == ["complete", "failed"]
+    assert finished_jobs(tmp_path / "s") == 2
+    assert (tmp_path / "s/report.html").exists()
+    # Complete jobs are left out, unless the others would take their numbers, and so their folders.
+    (tmp_path / "s" / names[0] / CONFIG).unlink()
+    remaining = remaining_jobs(loader.config_loader(), config, jobs)
+    assert remaining == (jobs if "job." in subdir else jobs[1:])
+
+
+@pytest.mark.parametrize(
+    ("subdir", "said"),
+    [
+        ("../x", "must be a folder within the sweep's"),
+        ("/x", "must be a folder within the sweep's"),
+        (".", "must be a folder within the sweep's"),
+        ("one", "must be another folder for each job"),
+    ],
+)
+def test_a_folder_outside_the_sweep_or_of_two_jobs_is_refused(
+    subdir: str, said: str, multirun: Compose, tmp_path: Path
+) -> None:
+    config = multirun(f"hydra.sweep.subdir={subdir}")
+    with pytest.raises(InputError, match=f"hydra.sweep.subdir={subdir}: {said}"):
+        remaining_jobs(GlobalHydra.instance().config_loader(), config, [["seed=1"], ["seed=2"]])
+    assert (
+        remaining_jobs(GlobalHydra.instance().config_loader(), multirun(), [["seed=1"], ["seed=1"]]) == [["seed=1"]] * 2
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_sweep_that_stopped_runs_its_jobs_when_it_is_started_again(multirun: Compose, tmp_path: Path) -> None:
     with job(multirun, "seed=1", "sweep.on_failure=stop") as cfg:
         run_job(cfg, fail)
@@ -112,7 +157,7 @@ def test_a_worker_that_dies_is_a_failure_unless_its_job_was_complete(
             run_job(cfg, complete)
     before = contents(folder)
     overrides = ["seed=1", "sweep.axes=[seed]"]
-    lost_job(GlobalHydra.instance().config_loader(), multirun(), overrides, RuntimeError("killed\nat once"))
+    lost_job(GlobalHydra.instance().config_loader(), multirun(), overrides, 0, RuntimeError("killed\nat once"))
     if was_complete:
         assert contents(folder) == before
     else:
@@ -157,7 +202,8 @@ def test_complete_jobs_of_a_grid_are_left_out_unless_they_are_to_be_started_over
     multirun: Compose, tmp_path: Path
 ) -> None:
     config, loader = multirun(), GlobalHydra.instance().config_loader()
-    jobs: list[list[str]] = [["seed=1"], ["seed=2"], ["seed=3"], ["seed=1", "restart=true"]]
+    ways = (["seed=1"], ["seed=2"], ["seed=3"], ["seed=1", "restart=true"])
+    jobs = [["sweep.axes=[seed]", *overrides] for overrides in ways]
     sources = config.hydra.runtime.config_sources
     found = [fingerprint(sources, overrides) for overrides in jobs]
     write_jobs(tmp_path / "s", complete=found[0], failed=found[1], cut_off=found[2])

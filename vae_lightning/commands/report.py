@@ -5,7 +5,7 @@ from pathlib import Path
 
 from vae_lightning.config.errors import InputError
 from vae_lightning.config.refusal import end_unread, refuse
-from vae_lightning.runs.directory import JOB
+from vae_lightning.runs.directory import job_folders
 from vae_lightning.sweeps.report import closing_lines, write_report
 
 __all__ = ["main"]
@@ -20,7 +20,7 @@ def main() -> None:
     )
     parser.add_argument("sweep", metavar="SWEEP", type=Path, help="a sweep's folder")
     sweep: Path = parser.parse_args().sweep
-    if not any(sweep.glob(f"*/{JOB}")):
+    if not job_folders(sweep):
         refuse(InputError(f"{sweep}: must be a sweep's folder, but it holds no job"))
     write_report(sweep)
     try:

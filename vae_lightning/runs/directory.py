@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ __all__ = [
     "clear",
     "find_checkpoint",
     "in_use",
+    "job_folders",
     "locked",
     "read_json",
     "read_metrics",
@@ -68,6 +70,19 @@ def find_checkpoint(run: Path, which: str) -> Path:
         if not file.is_file():
             raise InputError(f"run={run}: must be a run directory, but {file} does not exist")
     return checkpoint
+
+
+def job_folders(sweep: Path) -> list[Path]:
+    """Return the folders of a sweep's jobs, which may lie at any depth (``hydra.sweep.subdir``), in alphabetical order.
+
+    They are recognised by their ``job.json``.
+    """
+    found = []
+    for folder, folders, files in os.walk(sweep, followlinks=True):
+        if JOB.name in files and Path(folder) != sweep:
+            found.append(Path(folder))
+            folders.clear()  # a job's own folders hold no jobs
+    return sorted(found)
 
 
 @contextmanager

@@ -2,13 +2,32 @@
 
 import copy
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict, read_write
 
-__all__ = ["composed_job"]
+from vae_lightning.config.errors import InputError
+
+__all__ = ["composed_job", "load_job", "sweep_folder"]
+
+
+def load_job(loader: ConfigLoader, sweep: DictConfig, overrides: Sequence[str], number: int) -> DictConfig:
+    """Return one job's configuration, including the ``hydra`` node, in which ``hydra.job.num`` is set.
+
+    Arguments:
+        loader: Hydra's configuration loader.
+        sweep: the multirun's configuration.
+        overrides: the job's overrides, as ``key=value``.
+        number: the job's place in the sweep, which its folder's name may contain.
+    """
+    cfg = loader.load_sweep_config(sweep, [*overrides])
+    with open_dict(cfg):
+        cfg.hydra.job.num, cfg.hydra.job.id = number, str(number)
+    return cfg
 
 
 @contextmanager
@@ -16,7 +35,10 @@ def composed_job(cfg: DictConfig) -> Iterator[DictConfig]:
     """Yield one job's configuration; within the context, ``${hydra:...}`` gives the values that it has in the job.
 
     Arguments:
-        cfg: the configuration as Hydra's loader composes it, including the ``hydra`` node.
+        cfg: the configuration from :func:`load_job`.
+
+    Raises:
+        InputError: if the job's folder is not within the sweep's folder, where the report looks for jobs.
     """
     state = HydraConfig.instance()
     before = state.cfg
@@ -24,11 +46,19 @@ def composed_job(cfg: DictConfig) -> Iterator[DictConfig]:
         state.set_config(cfg)  # the folder's name may need it
         runtime, folders = cfg.hydra.runtime, cfg.hydra.sweep
         with read_write(runtime), open_dict(runtime):
-            runtime.output_dir = os.path.abspath(os.path.join(folders.dir, folders.subdir))
+            runtime.output_dir = os.path.abspath(os.path.join(folders.dir, str(folders.subdir)))
         state.set_config(cfg)
+        if sweep_folder() not in Path(runtime.output_dir).parents:
+            raise InputError(f"hydra.sweep.subdir={folders.subdir}: must be a folder within the sweep's")
         task = copy.deepcopy(cfg)
         with read_write(task), open_dict(task):
             del task["hydra"]
         yield task
     finally:
         state.cfg = before
+
+
+def sweep_folder() -> Path:
+    """Return the absolute path of the sweep's folder, within one of its jobs."""
+    hydra = HydraConfig.get()
+    return Path(os.path.abspath(os.path.join(hydra.runtime.cwd, hydra.sweep.dir)))

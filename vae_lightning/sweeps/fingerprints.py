@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vae_lightning.config.errors import InputError
-from vae_lightning.runs.directory import JOB, read_json, read_metrics
+from vae_lightning.runs.directory import JOB, job_folders, read_json, read_metrics
 
 __all__ = ["complete_jobs", "fingerprint", "fingerprints"]
 
@@ -42,8 +42,8 @@ def fingerprints(sources: Iterable[Any], jobs: Iterable[Sequence[str]]) -> list[
 def complete_jobs(sweep: Path) -> set[str]:
     """Return the fingerprints of the complete jobs in a sweep's folder."""
     complete = set()
-    for file in sweep.glob(f"*/{JOB}"):
+    for job in job_folders(sweep):
         with suppress(InputError):  # a damaged file: the job runs again, which writes it anew
-            if read_metrics(file.parent) is not None:
-                complete.add(str(read_json(file).get("fingerprint")))
+            if read_metrics(job) is not None:
+                complete.add(str(read_json(job / JOB).get("fingerprint")))
     return complete

@@ -1,18 +1,22 @@
 """Jobs of a grid: skip the complete ones, and check the others before the first one runs."""
 
 import logging
-from collections.abc import Sequence
+import os
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
+from vae_lightning.config.errors import InputError
 from vae_lightning.config.refusal import remove_empty
 from vae_lightning.config.resolving import resolved
 from vae_lightning.runs.checking import check_config
 from vae_lightning.runs.metric_names import check_metric_names
-from vae_lightning.runs.stored_config import check_same
-from vae_lightning.sweeps.composing import composed_job
+from vae_lightning.runs.stored_config import check_same, differences
+from vae_lightning.sweeps.composing import composed_job, load_job
 from vae_lightning.sweeps.fingerprints import complete_jobs, fingerprints
 from vae_lightning.trackers.rules import check_trackers
 
@@ -24,7 +28,8 @@ log = logging.getLogger(__name__)
 def remaining_jobs(loader: ConfigLoader, config: DictConfig, jobs: Sequence[list[str]]) -> list[list[str]]:
     """Check the jobs that are not complete, and return them.
 
-    A complete job is recognised without composing its configuration, which would take 0.1 s.
+    A complete job is recognised without composing its configuration, which would take 0.1 s. If the jobs' folders are
+    named after their numbers, complete jobs are returned too, because the others would change their numbers.
 
     Arguments:
         loader: Hydra's configuration loader.
@@ -32,7 +37,8 @@ def remaining_jobs(loader: ConfigLoader, config: DictConfig, jobs: Sequence[list
         jobs: the overrides of each job.
 
     Raises:
-        InputError: for the first job that would be refused; the sweep's folder is then removed if it is empty.
+        InputError: for the first job that would be refused, or whose folder is also that of another configuration; the
+            sweep's folder is then removed if it is empty.
     """
     sweep = Path(config.hydra.sweep.dir)
     complete = complete_jobs(sweep)
@@ -40,15 +46,26 @@ def remaining_jobs(loader: ConfigLoader, config: DictConfig, jobs: Sequence[list
     remaining = [job for job, fingerprint in identified if "restart=true" in job or fingerprint not in complete]
     if len(remaining) < len(jobs):
         log.info("%d of %d jobs are complete", len(jobs) - len(remaining), len(jobs))
+    if _are_numbered(config):
+        remaining = list(jobs)
+    folders: dict[str, Mapping[str, Any]] = {}
     try:
-        for job in remaining:
-            with composed_job(loader.load_sweep_config(config, job)) as cfg:
+        for number, job in enumerate(remaining):
+            with composed_job(load_job(loader, config, job, number)) as cfg:
                 checked = resolved(cfg)
                 check_config(checked)
                 check_metric_names(checked)
                 check_trackers(checked["logger"])
                 check_same(Path(checked["run_dir"]), checked)
+            if differences(folders.setdefault(checked["run_dir"], checked), checked):
+                folder = os.path.relpath(checked["run_dir"], sweep)
+                raise InputError(f"hydra.sweep.subdir={folder}: must be another folder for each job")
     except Exception:
         remove_empty(str(sweep))
         raise
     return remaining
+
+
+def _are_numbered(config: DictConfig) -> bool:
+    subdir = OmegaConf.to_container(config.hydra.sweep, resolve=False)["subdir"]  # type: ignore[index, call-overload]
+    return re.search(r"job\.(num|id)\b", str(subdir)) is not None

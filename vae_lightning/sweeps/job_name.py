@@ -11,15 +11,17 @@ from vae_lightning.config.axes import axis_values
 
 __all__ = ["job_name"]
 
-LONGEST_NAME = 120  # file systems allow 255 bytes
+LONGEST_NAME = 120  # bytes; file systems allow 255
 
 
 def job_name(values: Mapping[str, Any]) -> str:
     """Return the values as a folder name, ``latent_dim=20,lr=0.001``, with a hash appended if it cannot hold them."""
     plain = ",".join(f"{name}={value}" for name, value in values.items()) or "job"
-    safe = re.sub(r"[^\w.,=+\[\]-]+", "_", plain)[:LONGEST_NAME].strip(".")
+    encoded = re.sub(r"[^\w.,=+\[\]-]+", "_", plain).encode()
+    safe = encoded[:LONGEST_NAME].decode(errors="ignore").strip(".")
     if safe != plain:
-        safe = f"{safe}-{hashlib.sha256(plain.encode()).hexdigest()[:8]}"
+        # "surrogatepass": an argument that is not text in the terminal's encoding holds surrogates.
+        safe = f"{safe}-{hashlib.sha256(plain.encode(errors='surrogatepass')).hexdigest()[:8]}"
     return safe
 
 

@@ -1,6 +1,7 @@
 """Jobs of a sweep: run a job and record its failure."""
 
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from omegaconf import DictConfig
 from vae_lightning.config.axes import axis_values
 from vae_lightning.config.errors import InputError
 from vae_lightning.runs.directory import CONFIG, FAILURE, JOB, METRICS
-from vae_lightning.sweeps.composing import composed_job
+from vae_lightning.sweeps.composing import composed_job, load_job, sweep_folder
 from vae_lightning.sweeps.fingerprints import fingerprint
 from vae_lightning.whole_files import write_json
 
@@ -34,9 +35,9 @@ def run_job(cfg: DictConfig, train: Callable[[DictConfig], Mapping[str, float]])
     """
     from vae_lightning.sweeps.report import report_is_due, write_report
 
-    job = Path(cfg.run_dir)
-    if (job.parent / STOPPED).exists():
-        log.warning("%s is not run, because a job has failed (sweep.on_failure=stop)", job.name)
+    job, sweep = Path(cfg.run_dir), sweep_folder()
+    if (sweep / STOPPED).exists():
+        log.warning("%s is not run, because a job has failed (sweep.on_failure=stop)", os.path.relpath(job, sweep))
         return None
     complete = (job / METRICS).exists()
     description = job_description(cfg)
@@ -51,27 +52,30 @@ def run_job(cfg: DictConfig, train: Callable[[DictConfig], Mapping[str, float]])
         _record_failure(cfg, f"{type(error).__name__}: {error}")
         metrics = {}
     write_json(job / JOB, description)
-    if not (complete and metrics) and report_is_due(job.parent):  # a job that was already complete changes nothing
-        write_report(job.parent)
+    if not (complete and metrics) and report_is_due(sweep):  # a job that was already complete changes nothing
+        write_report(sweep)
     return metrics.get(cfg.sweep.objective)
 
 
-def lost_job(loader: ConfigLoader, sweep: DictConfig, overrides: Sequence[str], error: Exception) -> JobReturn:
+def lost_job(
+    loader: ConfigLoader, sweep: DictConfig, overrides: Sequence[str], number: int, error: Exception
+) -> JobReturn:
     """Record the failure of a job whose worker died, by a signal or with its machine; return the result for Hydra.
 
     Arguments:
         loader: Hydra's configuration loader.
         sweep: the multirun's configuration.
         overrides: the job's overrides, as ``key=value``.
+        number: the job's place in the sweep.
         error: the error that the engine raised.
     """
-    with composed_job(loader.load_sweep_config(sweep, list(overrides))) as cfg:
+    with composed_job(load_job(loader, sweep, overrides, number)) as cfg:
         job = Path(cfg.run_dir)
         if not (job / METRICS).exists():
             why = next(iter(str(error).splitlines()), "")
             write_json(job / JOB, job_description(cfg))
             _record_failure(cfg, f"its worker died ({type(error).__name__}: {why}); run the sweep again to resume")
-        log.error("%s: its worker died", job.name)
+        log.error("%s: its worker died", os.path.relpath(job, sweep_folder()))
     return JobReturn(overrides=overrides, status=JobStatus.COMPLETED)
 
 
@@ -89,4 +93,4 @@ def _record_failure(cfg: DictConfig, why: str) -> None:
     job = Path(cfg.run_dir)
     write_json(job / FAILURE, {"error": why})
     if cfg.sweep.on_failure == "stop":
-        (job.parent / STOPPED).touch()
+        (sweep_folder() / STOPPED).touch()

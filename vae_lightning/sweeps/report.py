@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from vae_lightning.runs.directory import job_folders
 from vae_lightning.runs.rules import SWEEP
 from vae_lightning.sweeps.curves import draw_sweep_curves
 from vae_lightning.sweeps.heat_maps import draw_metrics
@@ -89,7 +90,7 @@ def closing_lines(sweep: Path) -> str:
     elif why := _unranked(found):
         lines.append(f"{'no best':10} {why}")
     lines += [f"{'results':10} {folder / 'results.csv'}", f"{'report':10} {folder / 'report.html'}"]
-    if any(sweep.glob("*/tensorboard")):
+    if any((job / "tensorboard").exists() for job in job_folders(sweep)):
         lines.append(f"{'monitor':10} tensorboard --logdir {shlex.quote(str(folder))}")
     return "\n".join(lines)
 

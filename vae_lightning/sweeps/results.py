@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from vae_lightning.config.errors import InputError
-from vae_lightning.runs.directory import FAILURE, JOB, read_json, read_metrics
+from vae_lightning.runs.directory import FAILURE, JOB, job_folders, read_json, read_metrics
 from vae_lightning.sweeps.curves import read_curves
 
 __all__ = ["SweepResults", "axis_column", "rank", "read_jobs", "read_sweep"]
@@ -106,11 +106,11 @@ def _table(jobs: Iterable[_Job]) -> pd.DataFrame:
 
 
 def _read_jobs(sweep: Path) -> list[_Job]:
-    return [_read_job(file.parent) for file in sorted(sweep.glob(f"*/{JOB}"))]
+    return [_read_job(job, job.relative_to(sweep).as_posix()) for job in job_folders(sweep)]
 
 
-def _read_job(job: Path) -> _Job:
-    row: dict[str, Any] = {"job": job.name}
+def _read_job(job: Path, name: str) -> _Job:
+    row: dict[str, Any] = {"job": name}
     axes: dict[str, Any] = {}
     objective = None
     try:

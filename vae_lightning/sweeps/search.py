@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 
 from vae_lightning.config.errors import InputError
 from vae_lightning.config.rules import check_choice
-from vae_lightning.runs.directory import JOB, in_use
+from vae_lightning.runs.directory import in_use, job_folders
 from vae_lightning.runs.metric_names import logged_names
 
 __all__ = ["check_objective", "remaining_trials"]
@@ -66,7 +66,7 @@ def remaining_trials(sweeper: DictConfig, sweep: Path) -> int:
         return total
     cut_off: list[int] = study.user_attrs.get(CUT_OFF, [])
     # The trials of another process that takes part in the same search are running indeed.
-    if not any(in_use(file.parent) for file in sweep.glob(f"*/{JOB}")):
+    if not any(map(in_use, job_folders(sweep))):
         for trial in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

@@ -86,14 +86,14 @@ def stacks(composed: Sequence[DictConfig], max_stack: int | None) -> list[list[S
     return [stack for stack in found if len(stack) > 1]
 
 
-def train_stack(stack: Sequence[StackedJob]) -> list[Exception | None] | None:
-    """Train the jobs of a stack.
+def train_stack(stack: Sequence[StackedJob], sweep: Path) -> list[Exception | None] | None:
+    """Train the jobs of a stack, in the folder of their sweep.
 
     Returns:
         The exception that ended each job, or None if the job is complete; None instead of the list if the jobs must run
         one by one.
     """
-    if (stack[0].directory.parent / STOPPED).exists():
+    if (sweep / STOPPED).exists():
         return None  # each job will log that it is not run
     for job in stack:
         write_json(job.directory / JOB, job.description)

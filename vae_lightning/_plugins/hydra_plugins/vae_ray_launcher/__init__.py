@@ -30,6 +30,7 @@ with suppress(ImportError):  # without the extra there is no such launcher
             import ray
             from hydra_plugins.hydra_ray_launcher._launcher_util import start_ray
 
+            from vae_lightning.sweeps.composing import load_job
             from vae_lightning.sweeps.jobs import lost_job
 
             assert self.config is not None
@@ -41,15 +42,14 @@ with suppress(ImportError):  # without the extra there is no such launcher
             run = ray.remote(**{str(key): value for key, value in options.items()})(_run)
             jobs = []
             for number, overrides in enumerate(job_overrides, initial_job_idx):
-                cfg = loader.load_sweep_config(self.config, list(overrides))
-                cfg.hydra.job.num, cfg.hydra.job.id = number, str(number)
+                cfg = load_job(loader, self.config, overrides, number)
                 jobs.append(run.remote(os.getcwd(), self.hydra_context, cfg, self.task_function, Singleton.get_state()))
             returned = []
-            for overrides, job in zip(job_overrides, jobs, strict=True):
+            for number, (overrides, job) in enumerate(zip(job_overrides, jobs, strict=True), initial_job_idx):
                 try:
                     returned.append(ray.get(job))
                 except ray.exceptions.RayError as error:
-                    returned.append(lost_job(loader, self.config, overrides, error))
+                    returned.append(lost_job(loader, self.config, overrides, number, error))
             return returned
 
 

@@ -12,7 +12,7 @@ from types import TracebackType
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.utils import JobReturn, configure_log, filter_overrides, run_job, setup_globals
 from hydra.types import TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
 
 __all__ = ["StackedLauncher"]
 
@@ -31,6 +31,7 @@ class StackedLauncher(BasicLauncher):
         self.max_stack = max_stack
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        from vae_lightning.sweeps.composing import load_job
         from vae_lightning.sweeps.stacking import stacks, train_stack
 
         assert self.config is not None
@@ -39,29 +40,30 @@ class StackedLauncher(BasicLauncher):
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         loader = self.hydra_context.config_loader
-        composed = [loader.load_sweep_config(self.config, list(overrides)) for overrides in job_overrides]
+        composed = [
+            load_job(loader, self.config, overrides, number)
+            for number, overrides in enumerate(job_overrides, initial_job_idx)
+        ]
         returned = {}
         found = stacks(composed, self.max_stack)
         for number, stack in enumerate(found, 1):
             log.info("stack %d of %d: %d models", number, len(found), len(stack))
-            errors = train_stack(stack)
+            errors = train_stack(stack, Path(self.config.hydra.sweep.dir))
             for place, job in enumerate(stack):
                 task = self.task_function
                 if errors is not None:
                     error = errors[place]
                     task = partial(_report_outcome, error, error.__traceback__ if error else None)
-                returned[job.place] = self._run(initial_job_idx + job.place, composed[job.place], task)
+                returned[job.place] = self._run(composed[job.place], task)
         for place, overrides in enumerate(job_overrides):
             if place not in returned:
                 log.info("job #%d: %s", initial_job_idx + place, " ".join(filter_overrides(overrides)))
-                returned[place] = self._run(initial_job_idx + place, composed[place], self.task_function)
+                returned[place] = self._run(composed[place], self.task_function)
         return [returned[place] for place in range(len(job_overrides))]
 
-    def _run(self, number: int, cfg: DictConfig, task: TaskFunction) -> JobReturn:
+    def _run(self, cfg: DictConfig, task: TaskFunction) -> JobReturn:
         assert self.config is not None
         assert self.hydra_context is not None
-        with open_dict(cfg):
-            cfg.hydra.job.id = cfg.hydra.job.num = number
         job = run_job(task, cfg, "hydra.sweep.dir", "hydra.sweep.subdir", self.hydra_context)
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         return job

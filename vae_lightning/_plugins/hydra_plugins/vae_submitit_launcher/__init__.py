@@ -57,11 +57,12 @@ with suppress(ImportError):  # without the extra there are no such launchers
                     )
                 )
             returned = []
-            for overrides, job in zip(job_overrides, jobs, strict=True):
+            for number, (overrides, job) in enumerate(zip(job_overrides, jobs, strict=True), initial_job_idx):
                 try:
                     returned.append(job.result())
                 except (FailedJobError, UncompletedJobError) as error:
-                    returned.append(lost_job(self.hydra_context.config_loader, self.config, overrides, error))
+                    loader = self.hydra_context.config_loader
+                    returned.append(lost_job(loader, self.config, overrides, number, error))
             return returned
 
     class LocalLauncher(_Launcher):
