@@ -1,6 +1,7 @@
 import inspect
 import math
 import pkgutil
+import re
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,20 @@ from vae_lightning import EMNISTDataModule
 from vae_lightning.commands.command import CONF
 from vae_lightning.commands.rules import EVALUATE, EXPORT
 from vae_lightning.config.errors import InputError
-from vae_lightning.config.rules import Rule, check, check_choice, integer, number, one_of, optional, several, text
+from vae_lightning.config.rules import (
+    Rule,
+    check,
+    check_choice,
+    check_sizes,
+    integer,
+    name,
+    number,
+    one_of,
+    optional,
+    seed,
+    several,
+    text,
+)
 from vae_lightning.config.targets import rules_of
 from vae_lightning.data.images import LabelledImages
 from vae_lightning.data.published import PublishedDataModule
@@ -33,6 +47,12 @@ from vae_lightning.data.rules import EMNIST_IMAGES, check_val_size
         (several(integer(1)), [[1], (1, 2)], [[], 1, [0], "12", [1, None]]),
         (several(integer(1), count=2), [[1, 2]], [[1], [1, 2, 3]]),
         (text, ["x"], ["", 1, None]),
+        (seed, [0, 2**32 - 1], [-1, 2**32, 1.0]),
+        (
+            name,
+            ["a b", "2026-01-31_12-00-00", "ü=3,b", 3, 0.5],
+            ["", " ", "..", "a/b", "\n", "x" * 256, None, [1]],
+        ),
     ],
 )
 def test_rules(rule: Rule, good: list[Any], bad: list[Any]) -> None:
@@ -48,6 +68,21 @@ def test_an_error_names_key_value_and_what_is_allowed_in_one_line() -> None:
         InputError, match=r"^model\.latnt: there is no such name; did you mean latent\? allowed: latent"
     ):
         check_choice("model.latnt", "latnt", ["latent", "widths"])
+    with pytest.raises(InputError, match=r"^lr=3: there is no such name; did you mean optimizer\.lr\? allowed: prior$"):
+        check_choice("lr=3", "lr", ["prior"], elsewhere=["data", "optimizer.lr", "schedule.lr"])
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"seed": 10**399}, "seed=10000000000000000000... (400 digits): must be a number that fits in 64 bits"),
+        ({"model": {"widths": [8, -(2**63) - 1]}}, "model.widths=-9223372036854775809... (20 digits)"),
+    ],
+)
+def test_numbers_that_no_library_takes_are_refused(content: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=f"^{re.escape(said)}"):
+        check_sizes(content)
+    check_sizes({"a": [2**63 - 1, -(2**63)], "b": 1e300, "c": None})
 
 
 PACKAGE = Path(vae_lightning.__file__).parent

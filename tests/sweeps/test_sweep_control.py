@@ -198,6 +198,32 @@ def test_the_axes_of_a_sweep_are_the_overrides_with_several_values(multirun: Com
     assert config.hydra.overrides.task[-1] == "sweep.axes=[seed,model.latent_dim]"
 
 
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["hydra.launcher._target_=os.system"], "hydra.launcher._target_=os.system: must be a plugin of Hydra"),
+        (["hydra.launcher=null"], "hydra.launcher._target_=None: must be a plugin of Hydra"),
+        (["hydra.sweeper._target_=os.system"], "hydra.sweeper._target_=os.system: must be a plugin of Hydra"),
+        (["hydra.sweeper.max_batch_size=0"], "hydra.sweeper.max_batch_size=0: must be a whole number of at least 1"),
+        (["hydra.sweeper.params=3"], "hydra.sweeper.params=3: must be a mapping of keys"),
+        (["resume=x"], "resume=x: must be without -m; to resume a sweep, repeat its command"),
+        (["resume=x,y"], "resume: must not differ between the jobs of a sweep"),
+        (["run_dir=x"], "run_dir: must not differ between the jobs of a sweep"),
+        (["sweep.name=a,b"], "sweep.name: must not differ between the jobs of a sweep"),
+        (["~sweep.name"], "sweep.name: must not be removed"),
+    ],
+)
+def test_settings_that_no_sweep_can_have_are_refused(
+    overrides: list[str], said: str, multirun: Compose, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        SweepCallback().on_multirun_start(multirun("seed=1,2", *overrides))
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {said}")
+    assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_complete_jobs_of_a_grid_are_left_out_unless_they_are_to_be_started_over(
     multirun: Compose, tmp_path: Path
 ) -> None:

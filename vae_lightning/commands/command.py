@@ -9,13 +9,10 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
-from vae_lightning.config.errors import InputError
-from vae_lightning.config.refusal import end_unread, refuse, remove_empty
+from vae_lightning.config.refusal import REFUSALS, end_unread, refuse, remove_empty
 
 __all__ = ["CONF", "run_command"]
 
@@ -28,8 +25,8 @@ CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / 
 _PLUGINS = str(_PACKAGE / "_plugins")
 sys.path[:] = [*(folder for folder in sys.path if folder != _PLUGINS), _PLUGINS]
 
-# FloatingPointError: the loss is not finite.
-_REFUSALS = (InputError, HydraException, OmegaConfBaseException, OSError, FloatingPointError, MemoryError)
+# Beginnings of Hydra's plain ValueErrors: for data=null, for flags, and Python's for a number of thousands of digits.
+_VALUE_ERRORS = ("Config group override", "Only one of --run", "The --resolve flag", "Exceeds the limit")
 
 
 def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
@@ -49,7 +46,7 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
             return task(cfg)
         except BrokenPipeError:
             end_unread()
-        except _REFUSALS as error:
+        except REFUSALS as error:
             remove_empty(HydraConfig.get().runtime.output_dir)
             if with_traceback or HydraConfig.get().mode == RunMode.MULTIRUN:
                 raise
@@ -60,11 +57,11 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(guarded)()
     except BrokenPipeError:  # while Hydra printed something
         end_unread()
-    except _REFUSALS as error:
+    except REFUSALS as error:
         if with_traceback:
             raise
         refuse(error)
     except ValueError as error:
-        if with_traceback or not str(error).startswith("Config group override"):  # Hydra's error for data=null
+        if with_traceback or not str(error).startswith(_VALUE_ERRORS):
             raise
         refuse(error)

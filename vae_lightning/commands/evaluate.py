@@ -11,7 +11,7 @@ from vae_lightning.commands.evaluation_tables import print_beside_stored, print_
 from vae_lightning.commands.rules import EVALUATE as RULES
 from vae_lightning.config.errors import InputError
 from vae_lightning.config.resolving import resolved
-from vae_lightning.config.rules import check
+from vae_lightning.config.rules import check, check_digits
 from vae_lightning.memory import check_memory
 from vae_lightning.runs.checking import check_config
 from vae_lightning.runs.directory import EVALUATION, find_checkpoint, stored_metrics
@@ -52,6 +52,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
         FloatingPointError: if the log-likelihood of an image is not finite.
     """
     options = resolved(cfg)
+    check_digits(options)
     check(options, RULES)
     run, split = Path(options["run"]), options["split"]
     checkpoint = find_checkpoint(run, options["checkpoint"])

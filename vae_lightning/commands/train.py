@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from vae_lightning.commands.command import run_command
 from vae_lightning.config.errors import InputError
 from vae_lightning.distributed import world_size
+from vae_lightning.runs.checking import check_composed
 from vae_lightning.runs.stored_config import config_to_resume
 from vae_lightning.runs.training import train
 from vae_lightning.sweeps import job_name  # noqa: F401  # registers its resolver
@@ -24,6 +25,7 @@ def main() -> None:
 
 def _task(cfg: DictConfig) -> float | None:
     hydra = HydraConfig.get()
+    check_composed(cfg, hydra)
     if hydra.mode == RunMode.MULTIRUN:
         return run_job(cfg, train)
     folder_given = any(override.startswith("hydra.run.dir=") for override in hydra.overrides.hydra)

@@ -6,14 +6,18 @@ import sys
 from contextlib import suppress
 from typing import NoReturn
 
-from hydra.errors import ConfigCompositionException, MissingConfigException
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from vae_lightning.config.errors import InputError
+from vae_lightning.config.resolving import key_names
 from vae_lightning.config.rules import check_choice
 
-__all__ = ["end_unread", "refuse", "remove_empty"]
+__all__ = ["REFUSALS", "end_unread", "refuse", "remove_empty"]
+
+# Errors that are reported in one line. FloatingPointError: the loss is not finite.
+REFUSALS = (InputError, HydraException, OmegaConfBaseException, OSError, FloatingPointError, MemoryError)
 
 # Full disks, quotas, files above a limit, broken devices, and errors that a Trainer or server reports without a number.
 _FAILURES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, None)
@@ -53,7 +57,9 @@ def _in_one_line(error: Exception) -> str:
                 group, _, name = file.rpartition("/")
                 check_choice(f"{group}={name}", name, options)
             case ConfigCompositionException(), OmegaConfBaseException(parent_node=DictConfig() as parent) as cause:
-                check_choice(str(cause.full_key), str(cause.key), {str(key) for key in parent} - {"hydra"})
+                choices, root = {str(key) for key in parent} - {"hydra"}, parent._get_root()
+                elsewhere = key_names(root) if isinstance(root, DictConfig) else ()
+                check_choice(str(cause.full_key), str(cause.key), choices, elsewhere)
     except InputError as clearer:
         error = clearer
     words = [str(error)]

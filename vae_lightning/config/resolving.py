@@ -1,11 +1,12 @@
 """Resolution of configurations to plain values, and the resolvers that they use."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-__all__ = ["resolved"]
+__all__ = ["key_names", "resolved"]
 
 OmegaConf.register_new_resolver("first_of", lambda value, default: default if value is None else value, replace=True)
 OmegaConf.register_new_resolver("name_of", lambda path: Path(path).name, replace=True)
@@ -16,3 +17,15 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
     container = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=False)
     assert isinstance(container, dict)
     return {str(key): value for key, value in container.items()}
+
+
+def key_names(cfg: DictConfig) -> Iterator[str]:
+    """Yield the full names of the configuration's keys, ``data.batch_size``, except for Hydra's."""
+
+    def names(node: Any, within: str) -> Iterator[str]:
+        for key, child in node.items() if isinstance(node, dict) else ():
+            if within or key != "hydra":
+                yield f"{within}{key}"
+                yield from names(child, f"{within}{key}.")
+
+    return names(OmegaConf.to_container(cfg), "")

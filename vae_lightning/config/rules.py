@@ -2,8 +2,10 @@
 
 import difflib
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 from vae_lightning.config.errors import InputError
@@ -14,8 +16,10 @@ __all__ = [
     "boolean",
     "check",
     "check_choice",
+    "check_digits",
     "integer",
     "mapping",
+    "name",
     "number",
     "one_of",
     "optional",
@@ -24,6 +28,8 @@ __all__ = [
     "target",
     "text",
 ]
+
+LONGEST_NAME = 255  # bytes that file systems allow
 
 
 @dataclass(frozen=True)
@@ -41,12 +47,17 @@ class Rule:
     schema: Mapping[str, Any] = field(default_factory=dict)
 
 
-def integer(at_least: int) -> Rule:
+def integer(at_least: int, at_most: int | None = None) -> Rule:
     """Allow a whole number; ``True`` is not one."""
     return Rule(
-        f"a whole number of at least {at_least}",
-        lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= at_least,
-        {"type": "integer", "minimum": at_least},
+        f"a whole number of at least {at_least}" if at_most is None else f"a whole number from {at_least} to {at_most}",
+        lambda value: (
+            isinstance(value, int)
+            and not isinstance(value, bool)
+            and value >= at_least
+            and (at_most is None or value <= at_most)
+        ),
+        {"type": "integer", "minimum": at_least, **({} if at_most is None else {"maximum": at_most})},
     )
 
 
@@ -126,7 +137,18 @@ text = Rule(
     "a non-empty string", lambda value: isinstance(value, str) and value != "", {"type": "string", "minLength": 1}
 )
 boolean = replace(one_of(True, False), schema={"type": "boolean"})
-seed = integer(at_least=0)
+seed = integer(at_least=0, at_most=2**32 - 1)
+name = Rule(
+    "a name for a folder or file, without /",
+    lambda value: (
+        type(value) in (str, int, float)
+        and str(value).strip(". ") != ""
+        and "/" not in str(value)
+        and str(value).isprintable()
+        and len(os.fsencode(str(value))) <= LONGEST_NAME
+    ),
+    {"type": ["string", "number"]},
+)
 mapping = Rule(
     "a mapping with _target_ (the class) and its arguments",
     lambda value: isinstance(value, Mapping),
@@ -137,6 +159,27 @@ target = Rule(
     lambda value: isinstance(value, Mapping) and text.accepts(value.get("_target_")) and _is_plain({**value}),
     {"type": "object", "required": ["_target_"]},
 )
+
+
+def check_digits(node: Any, key: str = "") -> None:
+    """Refuse whole numbers that do not fit in 64 bits, because no library takes them.
+
+    Arguments:
+        node: a configuration, or a part of it.
+        key: the part's key, for errors.
+
+    Raises:
+        InputError: for the first of them.
+    """
+    if isinstance(node, Mapping):
+        for name, child in node.items():
+            check_digits(child, f"{key}.{name}".lstrip("."))
+    elif isinstance(node, list | tuple):
+        for child in node:
+            check_digits(child, key)
+    elif isinstance(node, int) and not -(2**63) <= node < 2**63:
+        digits = str(node)
+        raise InputError(f"{key}={digits[:20]}... ({len(digits)} digits): must be a number that fits in 64 bits")
 
 
 def check(values: Mapping[str, Any], rules: Mapping[str, Rule], prefix: str = "") -> None:
@@ -151,14 +194,21 @@ def check(values: Mapping[str, Any], rules: Mapping[str, Rule], prefix: str = ""
             raise InputError(f"{prefix}{key}={shown}: must be {rules[key].allowed}")
 
 
-def check_choice(given: str, name: str, choices: Iterable[str]) -> None:
-    """Refuse a name that is not among the choices, and suggest the nearest one.
+def check_choice(given: str, name: str, choices: Iterable[str], elsewhere: Iterable[str] = ()) -> None:
+    """Refuse a name that is not among the choices, and suggest the right one.
+
+    Arguments:
+        given: what was given, for the error.
+        name: the name in it.
+        choices: the allowed names.
+        elsewhere: full keys of a configuration; one that ends in the name is suggested first.
 
     Raises:
-        InputError: in one line, with the given text, the nearest choice and all choices.
+        InputError: in one line, with the given text, the suggestion and all choices.
     """
     choices = sorted(choices)
     if name not in choices:
-        near = difflib.get_close_matches(name, choices, n=1)
+        same = (key for key in elsewhere if key.rpartition(".")[2] == name)
+        near = [*islice(same, 1)] or difflib.get_close_matches(name, choices, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
         raise InputError(f"{given}: there is no such name; {hint}allowed: {', '.join(choices)}")

@@ -63,9 +63,9 @@ def check_val_size(node: Mapping[str, Any]) -> None:
     """
     package, _, name = current_name(str(node.get("_target_"))).rpartition(".")
     available = _TRAINING_IMAGES.get(name) if package == __package__ else None
-    if package == __package__ and name == "EMNISTDataModule":
+    if package == __package__ and name == "EMNISTDataModule" and "split" in node:
         available = EMNIST_IMAGES[node["split"]][0]
-    if available is not None:
+    if available is not None and "val_size" in node:
         check_leaves_training(node["val_size"], available)
 
 

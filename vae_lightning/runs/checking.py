@@ -1,17 +1,54 @@
 """Check a whole configuration before anything heavy is imported."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
+from hydra.conf import HydraConf
+from omegaconf import DictConfig, OmegaConf
+
 from vae_lightning.config.errors import InputError
-from vae_lightning.config.rules import check
+from vae_lightning.config.resolving import key_names
+from vae_lightning.config.rules import check, check_choice, check_digits
 from vae_lightning.config.targets import check_targets
 from vae_lightning.data.rules import check_val_size
 from vae_lightning.models.rules import OPTIMIZER
-from vae_lightning.runs.rules import SETTINGS, SWEEP, TRAINER
+from vae_lightning.runs.rules import GROUPS, NAMES, RESUME, SETTINGS, SWEEP, TRAINER
 from vae_lightning.runs.sizes import check_sizes
 
-__all__ = ["check_config"]
+__all__ = ["check_composed", "check_config"]
+
+
+def check_composed(cfg: DictConfig, hydra: HydraConf) -> None:
+    """Refuse a newly composed configuration that lacks a key, or has an unknown one where it would have no effect.
+
+    A stored configuration passes :func:`check_config` alone, because earlier versions had other keys. An unknown
+    top-level key is allowed if an interpolation refers to it, if it is a custom group, and if it begins with ``_``.
+
+    Arguments:
+        cfg: the configuration.
+        hydra: its ``hydra`` node.
+
+    Raises:
+        InputError: for the first such key, with the right name if a key elsewhere ends in it.
+    """
+    known, of_sweep = {*GROUPS, *SETTINGS, *RESUME, "sweep"}, {*SWEEP, "name", "axes"}
+    sweep = cfg.get("sweep")
+    if "sweep" in cfg and not isinstance(sweep, DictConfig):
+        raise InputError(f"sweep={sweep}: must be a mapping of {', '.join(sorted(of_sweep))}")
+    found = {*map(str, cfg), *(f"sweep.{name}" for name in sweep or ())}
+    removed = sorted(known - found) or sorted({f"sweep.{name}" for name in of_sweep} - found)
+    if removed:
+        raise InputError(f"{removed[0]}: must not be removed, because every run needs it")
+    for name in map(str, cfg.sweep):
+        check_choice(f"sweep.{name}={cfg.sweep[name]}", name, of_sweep)
+    check({"resume": cfg.resume}, RESUME)
+    check({"sweep.name": cfg.sweep.name, "hydra.job.name": hydra.job.name}, NAMES)
+    for key in sorted({*map(str, cfg)} - known - {"hydra"}):
+        text = OmegaConf.to_yaml(cfg) + OmegaConf.to_yaml(hydra)
+        if not (key.startswith("_") or key in hydra.runtime.choices or re.search(rf"\$\{{[^}}]*\b{key}\b", text)):
+            elsewhere = (name for name in key_names(cfg) if name != key)
+            check_choice(f"{key}={cfg[key]}", key, known, elsewhere)
 
 
 def check_config(config: Mapping[str, Any]) -> None:
@@ -32,11 +69,14 @@ def check_config(config: Mapping[str, Any]) -> None:
     axes = sweep.get("axes")
     if axes is not None and not (isinstance(axes, list) and all(isinstance(axis, str) for axis in axes)):
         raise InputError(f"sweep.axes={axes}: must be a list of keys, or null")
+    # Plain keys come first and the model last: they repeat in other groups, and an error should name the key itself.
+    by_name = sorted(config, key=lambda name: (isinstance(config[name], Mapping), name == "model"))
+    for name in by_name:
+        check_digits(config[name], name)
     check(config, SETTINGS)
     for group, rules in (("sweep", SWEEP), ("trainer", TRAINER), ("optimizer", OPTIMIZER)):
         check(config.get(group, {}), rules, f"{group}.")
-    # The model comes last: it repeats other groups, and an error should name the key in its own group.
-    for name in sorted(config, key=lambda name: name == "model"):
+    for name in by_name:
         check_targets(config[name], f"{name}.")
     check_val_size(config["data"])
     for group in ("callbacks", "logger"):

@@ -2,10 +2,17 @@
 
 import re
 
-from vae_lightning.config.rules import Rule, boolean, integer, one_of, seed, several, text
+from vae_lightning.config.rules import Rule, boolean, integer, name, one_of, optional, seed, several, text
 
-# Top-level keys of a configuration.
+# Top-level keys of a configuration, besides its groups, "sweep" and "hydra".
 SETTINGS: dict[str, Rule] = {"seed": seed, "run_dir": text, "restart": boolean}
+RESUME: dict[str, Rule] = {"resume": optional(text)}
+
+# Groups of a configuration.
+GROUPS = (
+    *("data", "model", "posterior", "prior", "likelihood", "objective", "estimator"),
+    *("optimizer", "schedule", "trainer", "callbacks", "logger"),
+)
 
 TRAINER: dict[str, Rule] = {
     "max_epochs": integer(at_least=1),
@@ -33,3 +40,6 @@ SWEEP: dict[str, Rule] = {
     ),
     "on_failure": one_of("continue", "stop"),
 }
+
+# Names that become paths, by full key. Stored runs may hold others.
+NAMES: dict[str, Rule] = {"sweep.name": name, "hydra.job.name": name}

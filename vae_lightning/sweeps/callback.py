@@ -7,18 +7,23 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
 from hydra.experimental.callback import Callback as Hooks
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.plugin import Plugin
+from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig, open_dict, read_write
 
 from vae_lightning.config.errors import InputError
 from vae_lightning.config.extras import check_installed
-from vae_lightning.config.refusal import refuse
+from vae_lightning.config.refusal import REFUSALS, refuse
 from vae_lightning.config.rules import check
 from vae_lightning.distributed import world_size
-from vae_lightning.runs.directory import JOB, locked
+from vae_lightning.runs.checking import check_composed
+from vae_lightning.runs.directory import job_folders, locked
 from vae_lightning.runs.rules import SWEEP
 from vae_lightning.sweeps.jobs import STOPPED
-from vae_lightning.sweeps.rules import EXTRAS, STACKED
+from vae_lightning.sweeps.rules import EXTRAS, STACKED, SWEEPER
 from vae_lightning.sweeps.search import check_objective, remaining_trials
 from vae_lightning.whole_files import leftovers
 
@@ -34,31 +39,43 @@ class SweepCallback(Hooks):
         An axis is an override with several values, on the command line or in ``hydra.sweeper.params``.
         """
         try:
-            check(config.sweep, SWEEP, "sweep.")
-            check(config.hydra.launcher, STACKED, "hydra.launcher.")
-            if world_size() > 1:
-                raise InputError(
-                    "-m: must run without torchrun or srun's --ntasks, because a sweep starts its own processes"
-                )
-            launcher = config.hydra.runtime.choices["hydra/launcher"]
-            if launcher in EXTRAS:
-                check_installed(f"hydra/launcher={launcher}", EXTRAS[launcher])
-        except InputError as error:
+            self._begin(config)
+        except REFUSALS as error:  # Hydra turns a callback's exceptions into warnings, except SystemExit
             refuse(error)
+
+    def _begin(self, config: DictConfig) -> None:
+        hydra = config.hydra
+        if world_size() > 1:
+            raise InputError(
+                "-m: must run without torchrun or srun's --ntasks, because a sweep starts its own processes"
+            )
+        launcher = hydra.runtime.choices["hydra/launcher"]
+        if launcher in EXTRAS:
+            check_installed(f"hydra/launcher={launcher}", EXTRAS[launcher])
+        check_composed(config, hydra)
+        check(config.sweep, SWEEP, "sweep.")
+        for name, base in (("launcher", Launcher), ("sweeper", Sweeper)):
+            _check_plugin(f"hydra.{name}", hydra[name], base)
+        check(hydra.launcher, STACKED, "hydra.launcher.")
+        check(hydra.sweeper, SWEEPER, "hydra.sweeper.")
+        if config.resume is not None:
+            raise InputError(f"resume={config.resume}: must be without -m; to resume a sweep, repeat its command")
         sweep = Path(config.hydra.sweep.dir)
-        params = config.hydra.sweeper.get("params") or {}
+        params = hydra.sweeper.get("params") or {}
         given = [*(f"{key}={value}" for key, value in params.items()), *config.hydra.overrides.task]
         is_axis = {
             override.get_key_element().lstrip("+"): override.is_sweep_override()
             for override in OverridesParser.create().parse_overrides(given)
         }
         axes = [key for key, axis in is_axis.items() if axis]
+        for key in is_axis:
+            if key == "run_dir" or (is_axis[key] and key.partition(".")[0] in ("resume", "sweep")):
+                raise InputError(
+                    f"{key}: must not differ between the jobs of a sweep; hydra.sweep.subdir names their folders"
+                )
         searches = "n_trials" in config.hydra.sweeper
         if searches:
-            try:
-                check_objective(config, axes)
-            except InputError as error:
-                refuse(error)
+            check_objective(config, axes)
         with read_write(config), open_dict(config):
             config.hydra.overrides.task.append(f"sweep.axes=[{','.join(axes)}]")
         sweep.mkdir(parents=True, exist_ok=True)
@@ -79,16 +96,28 @@ class SweepCallback(Hooks):
         for job, status, why in zip(unfinished["job"], unfinished["status"], unfinished["why"], strict=True):
             print(f"{status:10} {os.path.relpath(sweep / job)}: {why}", file=sys.stderr)
         if len(unfinished):
-            # Hydra turns a callback's exceptions into warnings, except SystemExit.
             raise SystemExit(1)
 
 
 def _clear_leftovers(sweep: Path) -> None:
     """Clear what killed writes have left in the sweep's own folders, and in jobs that no other process uses."""
+    jobs = job_folders(sweep)
     for part in list(leftovers(sweep)):
-        job = sweep / part.relative_to(sweep).parts[0]
-        if (job / JOB).exists():
+        job = next((job for job in jobs if part.is_relative_to(job)), None)
+        if job is not None:
             with suppress(InputError), locked(job):  # which clears it
                 pass
         else:
             part.unlink(missing_ok=True)
+
+
+def _check_plugin(key: str, node: DictConfig | None, base: type[Plugin]) -> None:
+    """Refuse a launcher or sweeper that is not one of Hydra's plugins.
+
+    Raises:
+        InputError: naming the key.
+    """
+    known = {f"{plugin.__module__}.{plugin.__name__}" for plugin in Plugins.instance().discover(base)}
+    target = None if node is None else node.get("_target_")
+    if target not in known:
+        raise InputError(f"{key}._target_={target}: must be a plugin of Hydra, as {key.replace('.', '/')}=NAME selects")

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from vae_lightning.config.errors import InputError
 from vae_lightning.config.refusal import remove_empty
 from vae_lightning.config.resolving import resolved
-from vae_lightning.runs.checking import check_config
+from vae_lightning.runs.checking import check_composed, check_config
 from vae_lightning.runs.metric_names import check_metric_names
 from vae_lightning.runs.stored_config import check_same, differences
 from vae_lightning.sweeps.composing import composed_job, load_job
@@ -52,6 +53,7 @@ def remaining_jobs(loader: ConfigLoader, config: DictConfig, jobs: Sequence[list
     try:
         for number, job in enumerate(remaining):
             with composed_job(load_job(loader, config, job, number)) as cfg:
+                check_composed(cfg, HydraConfig.get())
                 checked = resolved(cfg)
                 check_config(checked)
                 check_metric_names(checked)
