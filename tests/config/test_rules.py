@@ -20,7 +20,7 @@ from vae_lightning.config.rules import (
     Rule,
     check,
     check_choice,
-    check_sizes,
+    check_digits,
     integer,
     name,
     number,
@@ -81,8 +81,8 @@ def test_an_error_names_key_value_and_what_is_allowed_in_one_line() -> None:
 )
 def test_numbers_that_no_library_takes_are_refused(content: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError, match=f"^{re.escape(said)}"):
-        check_sizes(content)
-    check_sizes({"a": [2**63 - 1, -(2**63)], "b": 1e300, "c": None})
+        check_digits(content)
+    check_digits({"a": [2**63 - 1, -(2**63)], "b": 1e300, "c": None})
 
 
 PACKAGE = Path(vae_lightning.__file__).parent

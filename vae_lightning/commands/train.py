@@ -1,5 +1,6 @@
 """vae-train: train one run, or a sweep's jobs."""
 
+import logging
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -17,6 +18,8 @@ from vae_lightning.sweeps.jobs import run_job
 
 __all__ = ["main"]
 
+log = logging.getLogger(__name__)
+
 
 def main() -> None:
     """Run the console script."""
@@ -31,6 +34,8 @@ def _task(cfg: DictConfig) -> float | None:
     folder_given = any(override.startswith("hydra.run.dir=") for override in hydra.overrides.hydra)
     if world_size() > 1 and not folder_given:
         raise InputError("hydra.run.dir: must be given when several processes are started, because they share it")
+    if params := hydra.sweeper.get("params"):
+        log.warning("one run, not a sweep over %s, which needs -m", ", ".join(params))
     return train(_stored_run(cfg) if cfg.resume is not None else cfg).get(cfg.sweep.objective)
 
 

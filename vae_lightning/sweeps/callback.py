@@ -21,6 +21,7 @@ from vae_lightning.config.rules import check
 from vae_lightning.distributed import world_size
 from vae_lightning.runs.checking import check_composed
 from vae_lightning.runs.directory import job_folders, locked
+from vae_lightning.runs.new_folder import claim, is_named_by_second
 from vae_lightning.runs.rules import SWEEP
 from vae_lightning.sweeps.jobs import STOPPED
 from vae_lightning.sweeps.rules import EXTRAS, STACKED, SWEEPER
@@ -60,9 +61,8 @@ class SweepCallback(Hooks):
         check(hydra.sweeper, SWEEPER, "hydra.sweeper.")
         if config.resume is not None:
             raise InputError(f"resume={config.resume}: must be without -m; to resume a sweep, repeat its command")
-        sweep = Path(config.hydra.sweep.dir)
         params = hydra.sweeper.get("params") or {}
-        given = [*(f"{key}={value}" for key, value in params.items()), *config.hydra.overrides.task]
+        given = [*(f"{key}={value}" for key, value in params.items()), *hydra.overrides.task]
         is_axis = {
             override.get_key_element().lstrip("+"): override.is_sweep_override()
             for override in OverridesParser.create().parse_overrides(given)
@@ -73,17 +73,21 @@ class SweepCallback(Hooks):
                 raise InputError(
                     f"{key}: must not differ between the jobs of a sweep; hydra.sweep.subdir names their folders"
                 )
-        searches = "n_trials" in config.hydra.sweeper
+        sweep = Path(hydra.sweep.dir)
+        searches = "n_trials" in hydra.sweeper
         if searches:
             check_objective(config, axes)
         with read_write(config), open_dict(config):
-            config.hydra.overrides.task.append(f"sweep.axes=[{','.join(axes)}]")
+            if is_named_by_second(config.sweep, "name"):
+                sweep = _claim(config)
+                hydra.overrides.task.append(f"sweep.name={config.sweep.name}")  # which the same jobs have when resumed
+            hydra.overrides.task.append(f"sweep.axes=[{','.join(axes)}]")
         sweep.mkdir(parents=True, exist_ok=True)
         (sweep / STOPPED).unlink(missing_ok=True)
         _clear_leftovers(sweep)
         if searches:
             with read_write(config):  # Optuna always runs n_trials new ones
-                config.hydra.sweeper.n_trials = remaining_trials(config.hydra.sweeper, sweep)
+                hydra.sweeper.n_trials = remaining_trials(hydra.sweeper, sweep)
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Write the report and print a summary; exit with status 1 if a job is not complete."""
@@ -109,6 +113,19 @@ def _clear_leftovers(sweep: Path) -> None:
                 pass
         else:
             part.unlink(missing_ok=True)
+
+
+def _claim(config: DictConfig) -> Path:
+    """Name an unnamed sweep so that it has a folder of its own, and return the folder."""
+
+    def folder_of(name: str) -> Path:
+        config.sweep.name = name
+        return Path(config.hydra.sweep.dir)
+
+    name = config.sweep.name
+    if folder_of(name) != folder_of(f"{name}-2"):  # else hydra.sweep.dir gives the folder, which may be resumed
+        name = claim(name, folder_of)
+    return folder_of(name)
 
 
 def _check_plugin(key: str, node: DictConfig | None, base: type[Plugin]) -> None:
