@@ -174,8 +174,10 @@ class Side:
                 shutil.rmtree(self.job(way, job), ignore_errors=True)
             write_experiment(self.folder / f"conf/experiment/{run}.yaml", [*COMMON, *RUNS[run]])
         main = tomllib.loads((self.checkout / "pyproject.toml").read_text())["project"]["scripts"]["vae-train"]
+        module, _, function = main.partition(":")
         self.python(
-            *("-m", main.partition(":")[0], "-m", f"hydra.searchpath=['file://{self.folder / 'conf'}']"),
+            *("-c", f"from {module} import {function}; {function}()"),
+            *("-m", f"hydra.searchpath=['file://{self.folder / 'conf'}']"),
             f"experiment=choice({','.join(missing)})",  # a choice, since one alone would not name the folder
             *(f"{axis}={','.join(values)}" for axis, values in WAYS[way].axes.items()),
             *WAYS[way].options,

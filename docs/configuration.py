@@ -98,7 +98,7 @@ def without_ditto(keys: list[Key]) -> list[str]:
 
 
 def _read(path: Path) -> File:
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     lines, content = text.splitlines(), yaml.safe_load(text) or {}
     header = next(line for line, said in enumerate(lines) if not said.startswith("#"))
     choices = [choice if isinstance(choice, dict) else {choice: ...} for choice in content.get("defaults", [])]
@@ -183,4 +183,4 @@ def _prose(comment: str, line_break: str) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page())
+    PAGE.write_text(page(), encoding="utf-8")

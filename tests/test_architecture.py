@@ -30,7 +30,10 @@ FLOORS = [
     ["objectives"],
     ["posteriors"],
     ["likelihoods", "priors", "schedules"],
-    ["config", "cpu", "distributed", "memory", "precision", "progress_bar", "streams", "whole_files"],
+    [
+        *("config", "cpu", "distributed", "memory", "precision", "progress_bar", "signals", "streams", "terminal"),
+        "whole_files",
+    ],
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 

@@ -10,9 +10,7 @@ import runpy
 import shlex
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +20,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf, open_dict
 
+from vae_lightning.commands.arguments import hydra_arguments
 from vae_lightning.commands.command import CONF
 from vae_lightning.commands.rules import EVALUATE, EXPORT
 from vae_lightning.config.resolving import resolved
@@ -254,7 +253,8 @@ def test_every_command_composes(name: str, folder: Path, monkeypatch: pytest.Mon
 
 def check_composes(program: str, arguments: list[str]) -> None:
     several = "-m" in arguments
-    overrides = [argument for argument in arguments if argument not in ("-m", "--help")]
+    given = hydra_arguments(arguments, bare=None if program == "vae-train" else "run")
+    overrides = [argument for argument in given if argument not in ("-m", "--help")]
     if "--config-dir" in overrides:
         place = overrides.index("--config-dir")
         overrides[place : place + 2] = [f"hydra.searchpath=[file://{Path(overrides[place + 1]).resolve()}]"]
@@ -371,9 +371,6 @@ def run_command(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     program, *arguments = words_of(command)
     if any(matching(known)(word) for known in NOT_RUN for word in arguments) and OFFLINE not in arguments:
         return
-    # Folders are named by the second.
-    while any(Path("outputs").glob(f"*/{datetime.now():%Y-%m-%d_%H-%M-%S}")):
-        time.sleep(0.1)
     if program == "torchrun":
         place = arguments.index("vae_lightning.commands.train") + 1
         small = shrunken("vae-train", arguments[place:])

@@ -18,8 +18,9 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from warm_process import run_command
 
 from vae_lightning import VAE
-from vae_lightning.callbacks.interruption import Interrupted, Interruption
+from vae_lightning.callbacks.interruption import Interruption
 from vae_lightning.data.image_data_module import ImageDataModule
+from vae_lightning.signals import Interrupted
 
 EPOCHS = 12
 SHORT = [*SMALL, f"trainer.max_epochs={EPOCHS}", "callbacks.probe.every_n_epochs=3", "callbacks.figures=null"]
@@ -94,6 +95,8 @@ def test_a_signal_ends_the_run_after_its_step(number: int, status: int, whole: P
         output, _ = process.communicate(timeout=60)
     assert process.returncode == status, output
     assert "Traceback" not in output
+    said = "vae-train resume=run resumes after the last complete epoch"
+    assert output.splitlines()[-1] == f"{signal.strsignal(number)}: {said}"
     assert not (run / "metrics.json").exists()
     assert not list(run.rglob("*.part"))
     done = run_command("train", *SHORT, "hydra.run.dir=run", cwd=tmp_path)
@@ -184,6 +187,22 @@ def test_weights_that_are_not_finite_stop_the_run_before_they_are_saved(command:
     assert "in epoch 1" in done.stderr
     assert "optimizer.lr=1e+39" in done.stderr
     assert not list((tmp_path / "run").rglob("*.ckpt"))
+
+
+@pytest.mark.parametrize("then", ["raise", "raise ImportError('half imported')"])
+def test_a_signal_during_the_imports_ends_the_command_in_one_line(
+    then: str, command: Command, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    package = tmp_path_factory.mktemp("imports") / "lightning"
+    package.mkdir()
+    interrupted = f"try:\n    os.kill(os.getpid(), signal.SIGINT)\nexcept BaseException:\n    {then}\n"
+    (package / "__init__.py").write_text(f"import os, signal\n{interrupted}")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("PYTHONPATH", str(package.parent))
+        done = command("train", "data=mnist_5k")
+    assert done.returncode == 130
+    assert done.stderr == "Interrupt: nothing was written\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 class SignalInAStep(Callback):

@@ -1,6 +1,7 @@
 """Folders of runs and sweeps that start in the same second."""
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from hydra.core.utils import setup_globals
 from omegaconf import OmegaConf
 
 from vae_lightning.runs.new_folder import NewRunFolder
+from vae_lightning.sweeps import callback
 from vae_lightning.sweeps.callback import SweepCallback
 
 
@@ -67,3 +69,26 @@ def test_a_sweep_with_a_name_or_a_folder_is_resumed(dir_of_sweep: str, multirun:
             config.sweep.name = "${now:%S}"
         SweepCallback().on_multirun_start(config)
     assert len([*tmp_path.rglob("*")]) == (1 if dir_of_sweep == "fixed" else 3)
+
+
+@pytest.mark.parametrize(
+    ("given", "name", "said"),
+    [
+        (["-m", "seed=1,2"], "${now:%S}", "vae-train -m seed=1,2 sweep.name=12-00-00 resumes the sweep"),
+        (["-m", "sweep.name=s", "model.widths=[8], [9]"], "s", "'model.widths=[8], [9]' resumes the sweep"),
+    ],
+)
+def test_an_interrupted_sweep_says_how_it_resumes(
+    given: list[str], name: str, said: str, multirun: Compose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcomes: list[Callable[[], str]] = []
+    monkeypatch.setattr(callback, "resumes_by", outcomes.append)
+    monkeypatch.setattr(sys, "argv", ["vae-train", *given])
+    config = multirun("seed=1,2")
+    config.hydra.sweep.dir, config.sweep.name = "outputs/sweeps/${sweep.name}", name
+    SweepCallback().on_multirun_start(config)
+    assert outcomes[0]() == "nothing was written"
+    job = Path(config.hydra.sweep.dir, "seed=1/job.json")
+    job.parent.mkdir()
+    job.touch()
+    assert outcomes[0]().endswith(said)

@@ -8,16 +8,11 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from vae_lightning.signals import SIGNALS, Interrupted
+
 __all__ = ["Interrupted", "Interruption"]
 
 log = logging.getLogger(__name__)
-
-
-class Interrupted(SystemExit):
-    """Ends the process with the exit status that shells expect after a signal: 130 for SIGINT, 143 for SIGTERM."""
-
-    def __init__(self, signal_number: int) -> None:
-        super().__init__(128 + signal_number)
 
 
 class Interruption(Callback):
@@ -39,7 +34,7 @@ class Interruption(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # Not earlier: Lightning would replace these handlers. Only a process's main thread receives signals.
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in SIGNALS:
                 signal.signal(number, self._handle)
 
     on_test_start = on_train_start
@@ -54,7 +49,4 @@ class Interruption(Callback):
         if self._received is not None:
             raise Interrupted(number)
         self._received = number
-        log.warning(
-            "%s: stopping after this step; the same command resumes after the last complete epoch",
-            signal.strsignal(number),
-        )
+        log.warning("%s: stopping after this step", signal.strsignal(number))

@@ -12,7 +12,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from vae_lightning.commands.arguments import hydra_arguments
 from vae_lightning.config.refusal import REFUSALS, end_unread, refuse, remove_empty
+from vae_lightning.signals import Interrupted, interruption_kept
+from vae_lightning.terminal import clear
 
 __all__ = ["CONF", "run_command"]
 
@@ -29,21 +32,24 @@ sys.path[:] = [*(folder for folder in sys.path if folder != _PLUGINS), _PLUGINS]
 _VALUE_ERRORS = ("Config group override", "Only one of --run", "The --resolve flag", "Exceeds the limit")
 
 
-def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
+def run_command(task: Callable[[DictConfig], Any], config_name: str, bare: str | None = None) -> None:
     """Compose the configuration from the command line and run the task; on bad input, exit with status 2 and one line.
 
     Arguments:
         task: the function to call with the composed configuration. If it raises an InputError before it has written
             anything, the empty folder that Hydra made for it is removed.
         config_name: a file of ``conf``.
+        bare: the key of an argument that is a path alone.
     """
     with_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise errors, because its own reports take many lines
 
     def guarded(cfg: DictConfig) -> Any:
+        clear()
         logging.captureWarnings(True)  # into the log, which does not break progress bars
         try:
-            return task(cfg)
+            with interruption_kept():
+                return task(cfg)
         except BrokenPipeError:
             end_unread()
         except REFUSALS as error:
@@ -51,10 +57,15 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
             if with_traceback or HydraConfig.get().mode == RunMode.MULTIRUN:
                 raise
             refuse(error)  # here, because Hydra adds a line to every exception that it catches
+        except Interrupted:
+            remove_empty(HydraConfig.get().runtime.output_dir)
+            raise
 
     guarded.__module__ = task.__module__
     try:
+        sys.argv[1:] = hydra_arguments(sys.argv[1:], bare)
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(guarded)()
+        sys.stdout.flush()  # here, where an error can be caught
     except BrokenPipeError:  # while Hydra printed something
         end_unread()
     except REFUSALS as error:

@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from vae_lightning.commands.command import run_command
 from vae_lightning.commands.evaluation_tables import print_beside_stored, print_closer
 from vae_lightning.commands.rules import EVALUATE as RULES
+from vae_lightning.commands.scripts import started
 from vae_lightning.config.errors import InputError
 from vae_lightning.config.resolving import resolved
 from vae_lightning.config.rules import check, check_digits
@@ -18,6 +19,7 @@ from vae_lightning.runs.directory import EVALUATION, find_checkpoint, stored_met
 from vae_lightning.runs.processes import local_devices
 from vae_lightning.runs.sizes import FLOAT
 from vae_lightning.runs.stored_config import read_config
+from vae_lightning.signals import resumes_by
 from vae_lightning.whole_files import write_json
 
 __all__ = ["evaluate", "main"]
@@ -25,7 +27,8 @@ __all__ = ["evaluate", "main"]
 
 def main() -> None:
     """Run the console script."""
-    run_command(evaluate, "evaluate")
+    with started("vae-eval"):
+        run_command(evaluate, "evaluate", bare="run")
 
 
 def evaluate(cfg: DictConfig) -> dict[str, Any]:
@@ -61,6 +64,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     _check_together(options, config)
     stored = stored_metrics(run) or {}
 
+    resumes_by(lambda: f"{run / EVALUATION} was not written; the same command starts again")
     # Imported here because it takes seconds.
     from vae_lightning.runs.evaluation import Evaluation
 

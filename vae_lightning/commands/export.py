@@ -8,12 +8,14 @@ from omegaconf import DictConfig
 
 from vae_lightning.commands.command import run_command
 from vae_lightning.commands.rules import EXPORT as RULES
+from vae_lightning.commands.scripts import started
 from vae_lightning.config.extras import check_installed
 from vae_lightning.config.resolving import resolved
 from vae_lightning.config.rules import check
 from vae_lightning.runs.checking import check_config
 from vae_lightning.runs.directory import EXPORT, find_checkpoint
 from vae_lightning.runs.stored_config import read_config
+from vae_lightning.signals import resumes_by
 
 if TYPE_CHECKING:
     from vae_lightning.models.onnx import ONNXFiles
@@ -23,7 +25,8 @@ __all__ = ["export", "main"]
 
 def main() -> None:
     """Run the console script."""
-    run_command(export, "export")
+    with started("vae-export"):
+        run_command(export, "export", bare="run")
 
 
 def export(cfg: DictConfig) -> "ONNXFiles":
@@ -42,6 +45,7 @@ def export(cfg: DictConfig) -> "ONNXFiles":
     check_config(config)
     check_installed("ONNX", "onnx", "onnx", "onnxscript")
 
+    resumes_by(lambda: f"{run / EXPORT} may be incomplete; the same command starts again")
     # Imported here because it takes seconds.
     from vae_lightning.models.onnx import export_onnx
     from vae_lightning.runs.checkpoints import load_vae

@@ -1,6 +1,9 @@
 """vae-train: train one run, or a sweep's jobs."""
 
 import logging
+import os
+import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -8,11 +11,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from vae_lightning.commands.command import run_command
+from vae_lightning.commands.scripts import started
 from vae_lightning.config.errors import InputError
-from vae_lightning.distributed import world_size
+from vae_lightning.distributed import started_outside, world_size
 from vae_lightning.runs.checking import check_composed
 from vae_lightning.runs.stored_config import config_to_resume
 from vae_lightning.runs.training import train
+from vae_lightning.signals import resumes_by
 from vae_lightning.sweeps import job_name  # noqa: F401  # registers its resolver
 from vae_lightning.sweeps.jobs import run_job
 
@@ -23,7 +28,8 @@ log = logging.getLogger(__name__)
 
 def main() -> None:
     """Run the console script."""
-    run_command(_task, "train")
+    with started("vae-train"):
+        run_command(_task, "train")
 
 
 def _task(cfg: DictConfig) -> float | None:
@@ -36,7 +42,28 @@ def _task(cfg: DictConfig) -> float | None:
         raise InputError("hydra.run.dir: must be given when several processes are started, because they share it")
     if params := hydra.sweeper.get("params"):
         log.warning("one run, not a sweep over %s, which needs -m", ", ".join(params))
-    return train(_stored_run(cfg) if cfg.resume is not None else cfg).get(cfg.sweep.objective)
+    run = _stored_run(cfg) if cfg.resume is not None else cfg
+    resumes_by(_outcome(Path(str(run.run_dir)), restart=run.restart))
+    return train(run).get(cfg.sweep.objective)
+
+
+def _outcome(run: Path, restart: bool) -> Callable[[], str]:
+    """Return what an interrupted run says at its end."""
+
+    def written() -> int | None:
+        return (run / CONFIG).stat().st_mtime_ns if (run / CONFIG).exists() else None
+
+    earlier = written() if restart else None
+
+    def outcome() -> str:
+        if written() == earlier:
+            return "nothing was written"
+        if started_outside():
+            return "the same command resumes after the last complete epoch"
+        command = shlex.join(["vae-train", f"resume={os.path.relpath(run)}"])
+        return f"{command} resumes after the last complete epoch"
+
+    return outcome
 
 
 def _stored_run(cfg: DictConfig) -> DictConfig:

@@ -10,14 +10,20 @@ from hydra.errors import ConfigCompositionException, HydraException, MissingConf
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from vae_lightning.config.environment_variables import with_names
 from vae_lightning.config.errors import InputError
 from vae_lightning.config.resolving import key_names
 from vae_lightning.config.rules import check_choice
+from vae_lightning.terminal import clear
 
 __all__ = ["REFUSALS", "end_unread", "refuse", "remove_empty"]
 
-# Errors that are reported in one line. FloatingPointError: the loss is not finite.
-REFUSALS = (InputError, HydraException, OmegaConfBaseException, OSError, FloatingPointError, MemoryError)
+# Errors that are reported in one line. FloatingPointError: the loss is not finite; UnicodeEncodeError: the encoding of
+# file names lacks a character.
+REFUSALS = (
+    *(InputError, HydraException, OmegaConfBaseException, OSError, FloatingPointError, UnicodeEncodeError),
+    MemoryError,
+)
 
 # Full disks, quotas, files above a limit, broken devices, and errors that a Trainer or server reports without a number.
 _FAILURES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, None)
@@ -25,6 +31,7 @@ _FAILURES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, None)
 
 def refuse(error: Exception) -> NoReturn:
     """End the command with one line: with status 2 for bad input, 1 for a failure such as a full disk."""
+    clear()
     print(f"error: {_in_one_line(error)}", file=sys.stderr)
     sys.exit(1 if _is_failure(error) else 2)
 
@@ -65,4 +72,4 @@ def _in_one_line(error: Exception) -> str:
     words = [str(error)]
     if isinstance(error, ConfigCompositionException) and error.__cause__ is not None:
         words.append(str(error.__cause__))
-    return " ".join(" ".join(words).split())
+    return with_names(" ".join(" ".join(words).split()))

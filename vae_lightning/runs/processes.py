@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from vae_lightning.config.errors import InputError
 from vae_lightning.distributed import rank, started_outside, world_size
 from vae_lightning.runs.environment import cores
+from vae_lightning.signals import Interrupted
 
 __all__ = ["check_processes", "launch", "local_devices"]
 
@@ -78,10 +79,9 @@ def launch(train: Train, config: Mapping[str, Any]) -> dict[str, float]:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    from vae_lightning.callbacks.interruption import Interrupted
-
     count = local_devices(config["trainer"])
-    for name in ("torch.distributed.elastic", "torch.multiprocessing.spawn"):
+    elastic = "torch.distributed.elastic"
+    for name in (elastic, f"{elastic}.agent.server.api", "torch.multiprocessing.spawn"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # they log many lines for each failure
     settings = LaunchConfig(
         min_nodes=1,
@@ -124,5 +124,5 @@ def _run(train: Train, cfg: DictConfig, hydra: DictConfig | None, threads: int) 
     except Exception as error:
         if not isinstance(error, _EXPECTED):
             log.exception("process %d failed", rank())
-        sys.stderr = open(os.devnull, "w")  # noqa: SIM115  # the parent reports the error
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # the parent reports the error
         raise

@@ -50,6 +50,8 @@ def train(cfg: DictConfig) -> dict[str, float]:
     if local_devices(config["trainer"]) > 1 and not started_outside():
         return launch(train, config)
     with locked(run) if rank() == 0 else nullcontext():
+        if rank() == 0:
+            print(f"{os.path.relpath(run)}: starting", flush=True)  # not into the log, a file: nothing is written yet
         # Imported here because it takes seconds.
         from vae_lightning.runs.fitting import fit_and_test
 

@@ -1,6 +1,7 @@
 """The hooks before the first and after the last job of a sweep."""
 
 import os
+import shlex
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +24,7 @@ from vae_lightning.runs.checking import check_composed
 from vae_lightning.runs.directory import job_folders, locked
 from vae_lightning.runs.new_folder import claim, is_named_by_second
 from vae_lightning.runs.rules import SWEEP
+from vae_lightning.signals import resumes_by
 from vae_lightning.sweeps.jobs import STOPPED
 from vae_lightning.sweeps.rules import EXTRAS, STACKED, SWEEPER
 from vae_lightning.sweeps.search import check_objective, remaining_trials
@@ -82,6 +84,7 @@ class SweepCallback(Hooks):
                 sweep = _claim(config)
                 hydra.overrides.task.append(f"sweep.name={config.sweep.name}")  # which the same jobs have when resumed
             hydra.overrides.task.append(f"sweep.axes=[{','.join(axes)}]")
+        resumes_by(lambda: _outcome(config, sweep))
         sweep.mkdir(parents=True, exist_ok=True)
         (sweep / STOPPED).unlink(missing_ok=True)
         _clear_leftovers(sweep)
@@ -113,6 +116,16 @@ def _clear_leftovers(sweep: Path) -> None:
                 pass
         else:
             part.unlink(missing_ok=True)
+
+
+def _outcome(config: DictConfig, sweep: Path) -> str:
+    """Return what an interrupted sweep says at its end."""
+    if not job_folders(sweep):
+        return "nothing was written"
+    name = f"sweep.name={config.sweep.name}"
+    again = name in config.hydra.overrides.task and name not in sys.argv
+    command = shlex.join(["vae-train", *sys.argv[1:], *([name] if again else [])])
+    return f"{command} resumes the sweep"
 
 
 def _claim(config: DictConfig) -> Path:

@@ -33,7 +33,7 @@ def fingerprints(sources: Iterable[Any], jobs: Iterable[Sequence[str]]) -> list[
     for source in sources:
         if source.schema == "file":
             for file in sorted(Path(source.path).rglob("*.yaml")):
-                content = file.read_text()
+                content = file.read_text(encoding="utf-8")
                 named = [os.environ.get(name) for name in re.findall(r"oc\.env:(\w+)", content)]
                 files.append(repr((str(file.relative_to(source.path)), content, named)))
     return [hashlib.sha256("".join([repr(sorted(overrides)), *files]).encode()).hexdigest() for overrides in jobs]

@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from vae_lightning.config.axes import axis_values
 from vae_lightning.config.errors import InputError
 from vae_lightning.runs.directory import CONFIG, FAILURE, JOB, METRICS
+from vae_lightning.signals import interruption_kept
 from vae_lightning.sweeps.composing import composed_job, load_job, sweep_folder
 from vae_lightning.sweeps.fingerprints import fingerprint
 from vae_lightning.whole_files import write_json
@@ -44,7 +45,8 @@ def run_job(cfg: DictConfig, train: Callable[[DictConfig], Mapping[str, float]])
     if not (job / CONFIG).exists():
         write_json(job / JOB, description)
     try:
-        metrics = train(cfg)
+        with interruption_kept():
+            metrics = train(cfg)
     except Exception as error:
         if isinstance(error, InputError) and (job / CONFIG).exists():
             raise  # the folder holds a run of another configuration, which must stay unchanged
