@@ -68,6 +68,8 @@ def test_a_sweep_with_a_name_or_a_folder_is_resumed(dir_of_sweep: str, multirun:
         if dir_of_sweep == "fixed":
             config.sweep.name = "${now:%S}"
         SweepCallback().on_multirun_start(config)
+        assert config.hydra.overrides.task[-2:] == ["seed=1,2", "sweep.axes=[seed]"]
+        assert config.sweep.name == ("12-00-00" if dir_of_sweep == "fixed" else "s")
     assert len([*tmp_path.rglob("*")]) == (1 if dir_of_sweep == "fixed" else 3)
 
 

@@ -318,6 +318,16 @@ def test_vae_report_writes_the_tables_again(results: Path) -> None:
     assert refused.stderr.startswith("error: ")
 
 
+def test_a_terminal_without_utf8_shows_what_it_can(results: Path) -> None:
+    sweep = results.rename(results.with_name("s=1"))
+    command = [sys.executable, "-m", "vae_lightning.commands.report", sweep.name]
+    ascii_only = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0"}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=results.parent, env=ascii_only)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "val/loss 102.00 \\xb1 2.00" in done.stdout
+    assert "102.00 ± 2.00" in (sweep / "summary.md").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("arguments", [["report", "s"], ["evaluate", "--help"]])
 def test_a_reader_may_leave_early(arguments: list[str], results: Path) -> None:
     """As ``| head`` does, here before the first line."""

@@ -15,6 +15,7 @@ from vae_lightning.commands.scripts import started
 from vae_lightning.config.errors import InputError
 from vae_lightning.distributed import started_outside, world_size
 from vae_lightning.runs.checking import check_composed
+from vae_lightning.runs.directory import CONFIG
 from vae_lightning.runs.stored_config import config_to_resume
 from vae_lightning.runs.training import train
 from vae_lightning.signals import resumes_by

@@ -42,55 +42,10 @@ class SweepCallback(Hooks):
         An axis is an override with several values, on the command line or in ``hydra.sweeper.params``.
         """
         try:
-            self._begin(config)
+            _check(config)
+            _begin(config)
         except REFUSALS as error:  # Hydra turns a callback's exceptions into warnings, except SystemExit
             refuse(error)
-
-    def _begin(self, config: DictConfig) -> None:
-        hydra = config.hydra
-        if world_size() > 1:
-            raise InputError(
-                "-m: must run without torchrun or srun's --ntasks, because a sweep starts its own processes"
-            )
-        launcher = hydra.runtime.choices["hydra/launcher"]
-        if launcher in EXTRAS:
-            check_installed(f"hydra/launcher={launcher}", EXTRAS[launcher])
-        check_composed(config, hydra)
-        check(config.sweep, SWEEP, "sweep.")
-        for name, base in (("launcher", Launcher), ("sweeper", Sweeper)):
-            _check_plugin(f"hydra.{name}", hydra[name], base)
-        check(hydra.launcher, STACKED, "hydra.launcher.")
-        check(hydra.sweeper, SWEEPER, "hydra.sweeper.")
-        if config.resume is not None:
-            raise InputError(f"resume={config.resume}: must be without -m; to resume a sweep, repeat its command")
-        params = hydra.sweeper.get("params") or {}
-        given = [*(f"{key}={value}" for key, value in params.items()), *hydra.overrides.task]
-        is_axis = {
-            override.get_key_element().lstrip("+"): override.is_sweep_override()
-            for override in OverridesParser.create().parse_overrides(given)
-        }
-        axes = [key for key, axis in is_axis.items() if axis]
-        for key in is_axis:
-            if key == "run_dir" or (is_axis[key] and key.partition(".")[0] in ("resume", "sweep")):
-                raise InputError(
-                    f"{key}: must not differ between the jobs of a sweep; hydra.sweep.subdir names their folders"
-                )
-        sweep = Path(hydra.sweep.dir)
-        searches = "n_trials" in hydra.sweeper
-        if searches:
-            check_objective(config, axes)
-        with read_write(config), open_dict(config):
-            if is_named_by_second(config.sweep, "name"):
-                sweep = _claim(config)
-                hydra.overrides.task.append(f"sweep.name={config.sweep.name}")  # which the same jobs have when resumed
-            hydra.overrides.task.append(f"sweep.axes=[{','.join(axes)}]")
-        resumes_by(lambda: _outcome(config, sweep))
-        sweep.mkdir(parents=True, exist_ok=True)
-        (sweep / STOPPED).unlink(missing_ok=True)
-        _clear_leftovers(sweep)
-        if searches:
-            with read_write(config):  # Optuna always runs n_trials new ones
-                hydra.sweeper.n_trials = remaining_trials(hydra.sweeper, sweep)
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Write the report and print a summary; exit with status 1 if a job is not complete."""
@@ -106,39 +61,33 @@ class SweepCallback(Hooks):
             raise SystemExit(1)
 
 
-def _clear_leftovers(sweep: Path) -> None:
-    """Clear what killed writes have left in the sweep's own folders, and in jobs that no other process uses."""
-    jobs = job_folders(sweep)
-    for part in list(leftovers(sweep)):
-        job = next((job for job in jobs if part.is_relative_to(job)), None)
-        if job is not None:
-            with suppress(InputError), locked(job):  # which clears it
-                pass
-        else:
-            part.unlink(missing_ok=True)
+def _check(config: DictConfig) -> None:
+    """Refuse settings that no sweep can have.
 
-
-def _outcome(config: DictConfig, sweep: Path) -> str:
-    """Return what an interrupted sweep says at its end."""
-    if not job_folders(sweep):
-        return "nothing was written"
-    name = f"sweep.name={config.sweep.name}"
-    again = name in config.hydra.overrides.task and name not in sys.argv
-    command = shlex.join(["vae-train", *sys.argv[1:], *([name] if again else [])])
-    return f"{command} resumes the sweep"
-
-
-def _claim(config: DictConfig) -> Path:
-    """Name an unnamed sweep so that it has a folder of its own, and return the folder."""
-
-    def folder_of(name: str) -> Path:
-        config.sweep.name = name
-        return Path(config.hydra.sweep.dir)
-
-    name = config.sweep.name
-    if folder_of(name) != folder_of(f"{name}-2"):  # else hydra.sweep.dir gives the folder, which may be resumed
-        name = claim(name, folder_of)
-    return folder_of(name)
+    Raises:
+        InputError: for the first of them.
+    """
+    hydra = config.hydra
+    if world_size() > 1:
+        raise InputError("-m: must run without torchrun or srun's --ntasks, because a sweep starts its own processes")
+    launcher = hydra.runtime.choices["hydra/launcher"]
+    if launcher in EXTRAS:
+        check_installed(f"hydra/launcher={launcher}", EXTRAS[launcher])
+    check_composed(config, hydra)
+    check(config.sweep, SWEEP, "sweep.")
+    for name, base in (("launcher", Launcher), ("sweeper", Sweeper)):
+        _check_plugin(f"hydra.{name}", hydra[name], base)
+    check(hydra.launcher, STACKED, "hydra.launcher.")
+    check(hydra.sweeper, SWEEPER, "hydra.sweeper.")
+    if config.resume is not None:
+        raise InputError(f"resume={config.resume}: must be without -m; to resume a sweep, repeat its command")
+    for key, is_axis in _overridden(config).items():
+        if key == "run_dir" or (is_axis and key.partition(".")[0] in ("resume", "sweep")):
+            raise InputError(
+                f"{key}: must not differ between the jobs of a sweep; hydra.sweep.subdir names their folders"
+            )
+    if "n_trials" in hydra.sweeper:
+        check_objective(config, _axes(config))
 
 
 def _check_plugin(key: str, node: DictConfig | None, base: type[Plugin]) -> None:
@@ -151,3 +100,67 @@ def _check_plugin(key: str, node: DictConfig | None, base: type[Plugin]) -> None
     target = None if node is None else node.get("_target_")
     if target not in known:
         raise InputError(f"{key}._target_={target}: must be a plugin of Hydra, as {key.replace('.', '/')}=NAME selects")
+
+
+def _overridden(config: DictConfig) -> dict[str, bool]:
+    """Return the overridden keys, and whether each is an axis."""
+    params = config.hydra.sweeper.get("params") or {}
+    given = [*(f"{key}={value}" for key, value in params.items()), *config.hydra.overrides.task]
+    return {
+        override.get_key_element().lstrip("+"): override.is_sweep_override()
+        for override in OverridesParser.create().parse_overrides(given)
+    }
+
+
+def _axes(config: DictConfig) -> list[str]:
+    return [key for key, is_axis in _overridden(config).items() if is_axis]
+
+
+def _begin(config: DictConfig) -> None:
+    hydra, command = config.hydra, ["vae-train", *sys.argv[1:]]
+    axes = ",".join(_axes(config))
+    with read_write(config), open_dict(config):
+        if _claims_folder(config):
+            name = f"sweep.name={config.sweep.name}"
+            hydra.overrides.task.append(name)  # as it is when the sweep is resumed
+            command.append(name)
+        hydra.overrides.task.append(f"sweep.axes=[{axes}]")
+        sweep = Path(hydra.sweep.dir)
+    resumes_by(lambda: f"{shlex.join(command)} resumes the sweep" if job_folders(sweep) else "nothing was written")
+    sweep.mkdir(parents=True, exist_ok=True)
+    (sweep / STOPPED).unlink(missing_ok=True)
+    _clear_leftovers(sweep)
+    if "n_trials" in hydra.sweeper:
+        with read_write(config):  # Optuna always runs n_trials new ones
+            hydra.sweeper.n_trials = remaining_trials(hydra.sweeper, sweep)
+
+
+def _clear_leftovers(sweep: Path) -> None:
+    """Clear what killed writes have left in the sweep's own folders, and in jobs that no other process uses."""
+    jobs = job_folders(sweep)
+    for part in list(leftovers(sweep)):
+        job = next((job for job in jobs if part.is_relative_to(job)), None)
+        if job is not None:
+            with suppress(InputError), locked(job):  # which clears it
+                pass
+        else:
+            part.unlink(missing_ok=True)
+
+
+def _claims_folder(config: DictConfig) -> bool:
+    """Create the folder of an unnamed sweep, and name the sweep so that it has the folder for itself.
+
+    Returns:
+        False if the sweep has a name, or its folder does not depend on the name: such a sweep is resumed.
+    """
+    name = config.sweep.name
+
+    def folder_of(name: str) -> Path:
+        config.sweep.name = name
+        return Path(config.hydra.sweep.dir)
+
+    # The second comparand leaves the name as it was.
+    if not is_named_by_second(config.sweep, "name") or folder_of(f"{name}-2") == folder_of(name):
+        return False
+    config.sweep.name = claim(name, folder_of)
+    return True
