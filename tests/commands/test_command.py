@@ -100,7 +100,7 @@ from warm_process import run_command
         (["~data"], "data: must not be removed, because every run needs it"),
         (["+max_epochs=7"], "max_epochs=7: there is no such name; did you mean trainer.max_epochs? allowed: callbacks"),
         (["max_epochs=7"], "max_epochs: there is no such name; did you mean trainer.max_epochs? allowed: callbacks"),
-        (["resume=3"], "resume=3: must be a non-empty string, or null"),
+        (["resume=3"], "resume=3: must be a run directory, but 3/.hydra/config.yaml does not exist"),
         (["sweep=null", "-m"], "sweep=None: must be a mapping of axes, name, objective, on_failure"),
         (["sweep.name=../../x", "-m"], "sweep.name=../../x: must be a name for a folder or file, without /"),
         (["hydra.launcher._target_=os.system", "-m"], "hydra.launcher._target_=os.system: must be a plugin of Hydra"),
