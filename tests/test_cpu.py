@@ -23,10 +23,13 @@ def test_no_step_looks_for_gpus(
         return -1
 
     monkeypatch.setattr(torch.cuda, "_raw_device_count_nvml", look)
-    data: LightningDataModule = few_digits(200, val_size=0)
+    data: LightningDataModule = few_digits(200, val_size=0, block_size=1)
     module: LightningModule = VAE(latent_dim=2, widths=(8,))
     if stacked:
-        module, data = Stack([VAE(latent_dim=2, widths=(8,))]), StackData(few_digits(200, val_size=0), [0])
+        module, data = (
+            Stack([VAE(latent_dim=2, widths=(8,))]),
+            StackData(few_digits(200, val_size=0, block_size=1), [0]),
+        )
     monkeypatch.setattr(module, "on_train_batch_end", lambda *_: steps.append(len(looked)))
     trainer = Trainer(accelerator="cpu", max_epochs=1, logger=False, enable_checkpointing=False)
     trainer.fit(module, datamodule=data)

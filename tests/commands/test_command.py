@@ -69,7 +69,7 @@ from warm_process import run_command
         (["optimizer=adamw", "optimizer.weight_decay=-1"], "optimizer.weight_decay=-1: must be a finite number"),
         (["data.batch_size=64.5"], "data.batch_size=64.5: must be a whole number of at least 1"),
         (["data.eval_batch_size=0"], "data.eval_batch_size=0: must be a whole number of at least 1"),
-        (["data.block_size=-4"], "data.block_size=-4: must be a whole number of at least 1"),
+        (["data.block_size=-4"], "data.block_size=-4: must be auto or a whole number of at least 1"),
         (["data.val_size=-1"], "data.val_size=-1: must be a whole number of at least 0"),
         (["data.split_seed=x"], "data.split_seed=x: must be a whole number from 0 to 4294967295"),
         (["data.root=''"], "data.root=: must be a non-empty string"),

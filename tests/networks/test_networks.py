@@ -202,7 +202,7 @@ PLAIN = "must be a mapping with _target_ (the class) and its arguments (plain va
             {"decoder": {"_target_": WRONG, "how": "fails"}},
             f"decoder: {WRONG} fails to map (2, 20) to (2, 1, 28, 28): RuntimeError: mat1 and mat2 shapes cannot",
         ),
-        ({"encoder": {"_target_": WRONG, "how": "not made"}}, "RuntimeError: no luck"),
+        ({"encoder": {"_target_": WRONG, "how": "not made"}}, "Wrong refuses its arguments: no luck"),
         (
             {"encoder": {"_target_": "vae_lightning.networks.ConvEncoder", "channels": []}},
             "encoder: channels=[]: must be a list of one or more values",

@@ -30,7 +30,9 @@ def begin(full: DictConfig, *epochs: int, complete: bool = False) -> None:
         (run / CONFIG).parent.mkdir(parents=True)
         (run / CONFIG).write_text(OmegaConf.to_yaml(resolved(cfg)))
         for epoch in epochs:
-            SafeCheckpointIO().save_checkpoint({"epoch": epoch - 1}, checkpoint_path(run, "last"))
+            content = {"epoch": epoch - 1, "global_step": epoch, "pytorch-lightning_version": "2.6"}
+            states: dict[str, Any] = {"state_dict": {}, "loops": {}, "callbacks": {}, "optimizer_states": []}
+            SafeCheckpointIO().save_checkpoint(content | states, checkpoint_path(run, "last"))
         if complete:
             (run / METRICS).write_text("{}")
 
@@ -116,7 +118,7 @@ def end_epoch(runs: list[Any]) -> None:
     metrics = {f"{place}/train/loss": float(place) for place in range(len(runs))} | {"epoch": 7.0}
     CallbackViews(runs).on_train_epoch_end(
         SimpleNamespace(callback_metrics=metrics),  # type: ignore[arg-type]
-        SimpleNamespace(unstack=lambda: None),
+        SimpleNamespace(unstack=lambda: None, failures={}),
     )
 
 

@@ -53,7 +53,9 @@ def remove_empty(folder: str) -> None:
 
 
 def _is_failure(error: Exception) -> bool:
-    """Return whether the machine failed; other OSErrors are about a path that the user has given."""
+    """Return whether the machine failed; other OSErrors are about a name or path that the user has given."""
+    if isinstance(error, HydraException):  # a file of conf/ that does not exist is an OSError too
+        return False
     return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _FAILURES)
 
 

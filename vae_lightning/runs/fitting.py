@@ -53,9 +53,7 @@ def fit_and_test(config: Mapping[str, Any]) -> dict[str, float]:
     """
     began = time.perf_counter()
     filter_warnings()
-    pl.seed_everything(
-        config["seed"] % 2**32, verbose=False
-    )  # NumPy takes 32 bits; for custom classes; built-in ones have their own streams
+    pl.seed_everything(config["seed"], verbose=False)  # for custom classes; built-in ones have their own streams
     run = Run(config, axis_values(config["sweep"]["axes"] or HYPERPARAMETERS, OmegaConf.create(dict(config))))
     data = build("data", config["data"], pl.LightningDataModule)
     model = run.build_model(data, pl.LightningModule)
@@ -142,7 +140,7 @@ def logged_by_fit(
 ) -> dict[str, float]:
     """Return the metrics of a fit; validate again if the last validation was of other weights than the final ones."""
     logged = dict(trainer.callback_metrics)
-    if record.validated != digest(model.state_dict().values()) and trainer.limit_val_batches:
+    if record.validated != digest(model.state_dict().values()) and trainer.enable_validation:
         trainer.validate(model, datamodule=data, verbose=False)
         logged |= trainer.callback_metrics
     return {name: float(value) for name, value in logged.items() if "/" in name}

@@ -38,7 +38,7 @@ def read_config(run: Path) -> dict[str, Any]:
     except Exception as error:  # OmegaConf exports no common base class for the YAML parser's errors
         raise InputError(f"{run / CONFIG}: cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(config, dict) or not all(isinstance(config.get(name), dict) for name in _READ):
-        raise InputError(f"{run / CONFIG}: must have {' and '.join(_READ)} as mappings, as vae-train writes them")
+        raise InputError(f"{run / CONFIG}: must have data, model and callbacks as mappings, as vae-train writes them")
     return _in_batches({str(key): value for key, value in config.items()})
 
 
