@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from conftest import SMALL
 from hydra import compose, initialize_config_dir
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
@@ -108,6 +108,7 @@ def test_any_valid_combination_trains(values: dict[str, Any], fast: DictConfig, 
 @given(bad=st.sampled_from(sorted(INVALID)).flatmap(lambda key: st.tuples(st.just(key), INVALID[key])))
 def test_any_invalid_value_is_refused_by_name(bad: tuple[str, Any], fast: DictConfig, tmp_path: Path) -> None:
     key, value = bad
+    assume("${" not in str(value))  # an interpolation
     cfg = fast.copy()
     OmegaConf.update(cfg, "run_dir", str(tmp_path / "run"))
     OmegaConf.update(cfg, key, value)

@@ -1,6 +1,7 @@
 """What costs time at every step is not done."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -23,12 +24,13 @@ def test_no_step_looks_for_gpus(
         return -1
 
     monkeypatch.setattr(torch.cuda, "_raw_device_count_nvml", look)
-    data: LightningDataModule = few_digits(200, val_size=0, block_size=1)
+    options: dict[str, Any] = {"val_size": 0, "block_size": 1}
+    data: LightningDataModule = few_digits(200, **options)
     module: LightningModule = VAE(latent_dim=2, widths=(8,))
     if stacked:
         module, data = (
             Stack([VAE(latent_dim=2, widths=(8,))]),
-            StackData(few_digits(200, val_size=0, block_size=1), [0]),
+            StackData(few_digits(200, **options), [0]),
         )
     monkeypatch.setattr(module, "on_train_batch_end", lambda *_: steps.append(len(looked)))
     trainer = Trainer(accelerator="cpu", max_epochs=1, logger=False, enable_checkpointing=False)

@@ -110,7 +110,7 @@ def test_each_run_directory_holds_what_it_would_have_held_alone(sweeps: dict[str
         curves = [EventAccumulator(str(run / "tensorboard")).Reload() for run in (stacked, alone)]
         # A set: of two event files of one second the accumulator reads .10 before .9.
         assert set(curves[0].Tags()["scalars"]) == set(curves[1].Tags()["scalars"])
-        for tag in set(curves[1].Tags()["scalars"]) - {SPEED}:
+        for tag in set(curves[1].Tags()["scalars"]) - {*TIMES}:
             points = [
                 [number for event in curve.Scalars(tag) for number in (event.step, event.value)] for curve in curves
             ]
