@@ -16,6 +16,7 @@ from vae_lightning.config.errors import InputError
 from vae_lightning.distributed import started_outside, world_size
 from vae_lightning.runs.checking import check_composed
 from vae_lightning.runs.directory import CONFIG
+from vae_lightning.runs.extending import extend
 from vae_lightning.runs.stored_config import config_to_resume
 from vae_lightning.runs.training import train
 from vae_lightning.signals import resumes_by
@@ -25,6 +26,8 @@ from vae_lightning.sweeps.jobs import run_job
 __all__ = ["main"]
 
 log = logging.getLogger(__name__)
+
+MORE_EPOCHS = "trainer.max_epochs="
 
 
 def main() -> None:
@@ -68,18 +71,23 @@ def _outcome(run: Path, restart: bool) -> Callable[[], str]:
 
 
 def _stored_run(cfg: DictConfig) -> DictConfig:
-    """Return the stored configuration of the run in ``cfg.resume``.
+    """Return the stored configuration of the run in ``cfg.resume``, with more epochs if they are asked for.
 
     Raises:
-        InputError: if another key is overridden, or
-            :func:`vae_lightning.runs.stored_config.config_to_resume` refuses the folder.
+        InputError: if another key than ``trainer.max_epochs`` is overridden, or
+            :func:`vae_lightning.runs.stored_config.config_to_resume` or :func:`vae_lightning.runs.extending.extend`
+            refuses the folder.
     """
-    others = [override for override in HydraConfig.get().overrides.task if not override.startswith("resume=")]
+    given = [override for override in HydraConfig.get().overrides.task if not override.startswith("resume=")]
+    others = [override for override in given if not override.startswith(MORE_EPOCHS)]
     if others:
         raise InputError(
-            f"resume={cfg.resume}: must be given without {others[0]}, because the run has its own configuration"
+            f"resume={cfg.resume}: must be given without {others[0]}, because the run has its own configuration; "
+            f"only {MORE_EPOCHS} may be raised"
         )
-    return OmegaConf.create(config_to_resume(Path(cfg.resume)))
+    run = Path(cfg.resume)
+    config = config_to_resume(run)
+    return OmegaConf.create(extend(run, config, cfg.trainer.max_epochs) if given else config)
 
 
 if __name__ == "__main__":
