@@ -1,12 +1,15 @@
 """The records of a run begin and end together, and leave the process's environment as it was."""
 
 import os
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from lightning.pytorch.loggers import CSVLogger, MLFlowLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from vae_lightning import InputError
 from vae_lightning.trackers.records import begin_trackers, tracker_ids
@@ -98,3 +101,24 @@ def test_servers_begin_before_what_is_local(told: list[Any]) -> None:
     loggers = begin_trackers(nodes, {}, None)
     assert [place for _, place, _ in told] == ["http://127.0.0.1:9", "here"]
     assert [*loggers] == ["local", "remote"]
+
+
+def test_a_clock_that_is_put_back_leaves_tensorboards_steps_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = {
+        "_target_": "lightning.pytorch.loggers.TensorBoardLogger",
+        "save_dir": str(tmp_path),
+        "name": "tensorboard",
+        "version": "",
+        "purge_step": None,
+    }
+    began = time.time()
+    for clock, resumed, steps in ((began, None, (1, 2)), (began - 500, 2, (2, 3)), (began - 1000, 3, (3, 4))):
+        monkeypatch.setattr(time, "time", lambda clock=clock: clock)
+        (logger,) = begin_trackers({"tensorboard": node}, {}, resumed).values()
+        for step in steps:
+            logger.log_metrics({"loss": step}, step)
+        logger.finalize("success")
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [(event.step, event.value) for event in events.Scalars("loss")] == [(1, 1), (2, 2), (3, 3), (4, 4)]

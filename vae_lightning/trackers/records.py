@@ -3,6 +3,7 @@
 import logging
 import os
 import shlex
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -70,6 +71,8 @@ def _begin(name: str, node: Mapping[str, Any]) -> Logger:
     try:
         with _database_lock(node):
             logger = build(f"logger.{name}", node, Logger)  # type: ignore[type-abstract]
+            if isinstance(logger, TensorBoardLogger):
+                _put_before_now(Path(logger.log_dir))
             if isinstance(logger, MLFlowLogger):
                 resumes = logger._run_id is not None
                 client = logger.experiment
@@ -85,6 +88,19 @@ def _begin(name: str, node: Mapping[str, Any]) -> Logger:
         for variable in FIRST_CONTACT.keys() - before.keys():
             del os.environ[variable]
     return logger
+
+
+def _put_before_now(folder: Path) -> None:
+    """Rename TensorBoard's files so that a new one comes after them, although the clock may have been put back.
+
+    TensorBoard reads the files in the order of their names, which begin with the second of their creation.
+    """
+    latest = int(time.time()) - 1
+    for file in sorted(folder.glob("events.out.tfevents.*"), reverse=True):
+        *start, second, rest = file.name.split(".", 4)
+        if second.isdecimal() and int(second) > latest:
+            file.rename(folder / ".".join([*start, f"{latest:010}", rest]))
+            latest -= 1
 
 
 def _database_lock(node: Mapping[str, Any]) -> AbstractContextManager[object]:
