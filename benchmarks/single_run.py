@@ -1,6 +1,7 @@
 """Time an epoch of the reference experiment: the article's implementation, a plain loop, and vae-train as users run it.
 
-    python benchmarks/single_run.py --root DIR
+    python benchmarks/single_run.py --root DIR                   # blocks of steps
+    python benchmarks/single_run.py --root DIR --block-size 1    # Lightning's automatic optimisation
 
 DIR holds the MNIST files. One process runs ``vae-train experiment=article`` on a pseudo-terminal, with progress bar,
 curves and checkpoints. Before each of its epochs, a callback runs an epoch of each of the two others, because on a
@@ -151,7 +152,9 @@ def on_terminal(command: list[str]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", required=True, help="a folder with the MNIST files, gzipped")
-    root = str(Path(parser.parse_args().root).resolve())
+    parser.add_argument("--block-size", default="auto", help="data.block_size: 1 for a batch at a time")
+    options = parser.parse_args()
+    root = str(Path(options.root).resolve())
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["PYTHONPATH"] = str(Path(__file__).parent)
         result = Path(scratch) / "times.json"
@@ -159,6 +162,7 @@ def main() -> None:
             [
                 *(sys.executable, "-m", "vae_lightning.commands.train", "experiment=article", "trainer=cpu"),
                 *(f"data.root={root}", f"hydra.run.dir={scratch}/run"),
+                f"data.block_size={options.block_size}",
                 f"+callbacks.beside={{_target_:single_run.Beside,root:'{root}',result:'{result}'}}",
             ]
         )
