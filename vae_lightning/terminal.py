@@ -9,7 +9,7 @@ __all__ = ["announce", "clear", "prepare_streams"]
 
 # Flags of commands that only show something.
 _SHOWING = ("-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "-i", "--info", "-sc", "--shell-completion")
-_announced = False
+_announced = ""
 
 
 def prepare_streams() -> None:
@@ -25,15 +25,14 @@ def prepare_streams() -> None:
 def announce(command: str, arguments: Sequence[str]) -> None:
     """Show that the command starts, on terminals alone and unless it only shows something, until :func:`clear`."""
     global _announced
-    terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-    if terminal and not _announced and not any(argument in _SHOWING for argument in arguments):
-        _announced = True
-        print(f"{command}: starting ...\r", end="", file=sys.stderr, flush=True)
+    if sys.stderr.isatty() and not _announced and not any(argument in _SHOWING for argument in arguments):
+        _announced = f"{command}: starting ..."
+        print(_announced, end="\r", file=sys.stderr, flush=True)
 
 
 def clear() -> None:
     """Remove the announcement, so that a line can be written in its place."""
     global _announced
     if _announced:
-        _announced = False
-        print("\x1b[K", end="", file=sys.stderr, flush=True)
+        print(" " * len(_announced), end="\r", file=sys.stderr, flush=True)
+        _announced = ""

@@ -86,6 +86,7 @@ def test_a_run_leaves_a_line_an_epoch_and_a_table(shown: str, folder: Path) -> N
     losses = "".join(f"{metrics[f'{stage}/loss']:10.2f}" for stage in ("train", "val", "test"))
     accuracies = "".join(f"{metrics[f'probe/{stage}_acc']:10.4f}" for stage in ("train", "val", "test"))
     expected = [
+        "a run: starting",
         *(EPOCH.format(epoch, VALIDATION if epoch in (2, 3) else "") for epoch in (1, 2, 3)),
         "",
         r" {19}train       val      test",

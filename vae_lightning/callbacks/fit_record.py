@@ -91,5 +91,5 @@ def digest(weights: Iterable[Tensor]) -> int:
     """Return a checksum of the bytes of weights."""
     found = 0
     for weight in weights:
-        found = zlib.crc32(weight.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes(), found)
+        found = zlib.crc32(weight.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes(), found)
     return found
