@@ -4,5 +4,5 @@ import lazy_loader
 
 from vae_lightning.config import moved_names as _moved_names  # noqa: F401  # makes earlier names importable
 
-# A name is imported when it is first used: the commands answer --help and bad input before torch is loaded.
+# Names are imported on first use, so that the commands answer --help and refuse bad input before torch is loaded.
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -251,3 +251,11 @@ def test_what_looks_between_steps_refuses_blocks() -> None:
         InputError, match=r"^data\.block_size=16: must be auto or 1, because trainer\.accumulate_grad_b"
     ):
         trainer.fit(VAE(), datamodule=data)
+
+
+def test_the_bar_shows_the_mean_loss_of_a_stacks_models(tmp_path: Path) -> None:
+    stack = Stack([VAE(2, seed=seed) for seed in (0, 1)])
+    data = StackData(MNIST5kDataModule(batch_size=64, val_size=2400), [0, 0])
+    trainer = fit(stack, tmp_path, [], data=data)
+    losses = [float(trainer.callback_metrics[f"{k}/train/loss"]) for k in (0, 1)]
+    assert min(losses) * 0.8 < trainer.progress_bar_metrics["loss"] < max(losses)

@@ -154,7 +154,7 @@ class Trainable(LightningModule):
         if ends is not None and ends < steps and self.trainer.is_global_zero:
             factor = self.schedule(ends)
             log.info(
-                "the schedule ends at step %d of %d: from then on, the learning rate's factor is %g",
+                "the schedule ends at step %d of %.0f: from then on, the learning rate's factor is %g",
                 ends,
                 steps,
                 factor,
@@ -184,7 +184,8 @@ class Trainable(LightningModule):
             loss = self._loss(*steps[0])
         else:
             raise InputError("training batches are blocks: pass the datamodule to Trainer.fit, not its dataloader")
-        self.log("loss", loss.detach(), prog_bar=True, logger=False)
+        # Of the last step; the mean of a stack's models that have not diverged.
+        self.log("loss", self._objective.mean(-1).nanmean(), prog_bar=True, logger=False)
         return loss
 
     def _take_steps(self, steps: Sequence[tuple[Any, Tensor, int]]) -> Tensor:
@@ -205,7 +206,8 @@ class Trainable(LightningModule):
     def _loss(self, images: Any, noise: Tensor, count: int) -> Tensor:
         draws = draw(self, images, noise)
         objective = self.estimator.loss(self.objective(draws, self.global_step), draws)
-        self._window.append((objective.detach(), draws.nll.detach(), draws.kl.detach()))
+        self._objective = objective.detach()
+        self._window.append((self._objective, draws.nll.detach(), draws.kl.detach()))
         self._rates = self._learning_rates()  # before a schedule sets that of the next step
         return self._total(objective, count)
 
