@@ -226,9 +226,9 @@ class Trainable(LightningModule):
         """Let either driver resume, because each counts its own steps; earlier versions stored no schedule."""
         step, loops = checkpoint["global_step"], checkpoint.get("loops", {}).get("fit_loop")
         if loops:
-            progress = loops["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]["step"]
-            for counts in (progress["total"], loops["epoch_loop.manual_optimization.optim_step_progress"]["total"]):
-                counts |= {"ready": step, "completed": step}
+            automatic = loops["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]["step"]
+            manual = loops["epoch_loop.manual_optimization.optim_step_progress"]
+            (automatic if self.automatic_optimization else manual)["total"] |= {"ready": step, "completed": step}
         if checkpoint.get("lr_schedulers") == []:
             checkpoint["lr_schedulers"] = [{"last_epoch": step}]
 
