@@ -7,6 +7,7 @@ import pytest
 import torch
 from conftest import TINY, Compose, TinyImages
 from lightning.pytorch import Trainer
+from omegaconf import DictConfig
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from vae_lightning import VAE, InputError
@@ -74,21 +75,27 @@ class CrashError(Exception):
     pass
 
 
-@pytest.mark.parametrize("marked", [True, False], ids=["killed in the test", "killed before the fit's end was stored"])
-@pytest.mark.parametrize("ending", [STOP + "patience: 1}", "+trainer.max_steps=5", "trainer.max_epochs=4"])
-def test_a_run_killed_in_its_test_goes_on_with_the_test(
-    ending: str, marked: bool, composed: Compose, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    options = [*TINY, "trainer.max_epochs=4", ending, "logger=tensorboard"]
-    whole = train(composed(*options, run="whole"))
+def end_in_the_test(cfg: DictConfig) -> None:
+    """Train a run that dies when its test begins."""
 
     def crash(*_: Any) -> None:
         raise CrashError
 
-    with monkeypatch.context() as patched:
+    with pytest.MonkeyPatch.context() as patched:
         patched.setattr(VAE, "on_test_epoch_start", crash)
         with pytest.raises(CrashError):
-            train(composed(*options))
+            train(cfg)
+
+
+@pytest.mark.parametrize("marked", [True, False], ids=["killed in the test", "killed before the fit's end was stored"])
+@pytest.mark.parametrize("ending", [STOP + "patience: 1}", "+trainer.max_steps=5", "trainer.max_epochs=4"])
+def test_a_run_killed_in_its_test_goes_on_with_the_test(
+    ending: str, marked: bool, composed: Compose, tmp_path: Path
+) -> None:
+    options = [*TINY, "trainer.max_epochs=4", ending, "logger=tensorboard"]
+    whole = train(composed(*options, run="whole"))
+
+    end_in_the_test(composed(*options))
     run = tmp_path / "run"
     assert not (run / METRICS).exists()
     if not marked:
@@ -111,14 +118,8 @@ def test_a_run_killed_in_its_test_goes_on_with_the_test(
     assert (run / "metrics.csv").read_text() == (tmp_path / "whole/metrics.csv").read_text()
 
 
-def test_times_count_the_whole_run(composed: Compose, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def crash(*_: Any) -> None:
-        raise CrashError
-
-    with monkeypatch.context() as patched:
-        patched.setattr(VAE, "on_test_epoch_start", crash)
-        with pytest.raises(CrashError):
-            train(composed(*QUIET))
+def test_times_count_the_whole_run(composed: Compose, tmp_path: Path) -> None:
+    end_in_the_test(composed(*QUIET))
     content = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)
     content["callbacks"]["FitRecord"]["seconds"] = {"fit": 100.0, "total": 200.0}
     torch.save(content, tmp_path / "run/checkpoints/last.ckpt")
