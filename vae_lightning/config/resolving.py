@@ -6,7 +6,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-__all__ = ["key_names", "resolved"]
+__all__ = ["as_written", "key_names", "resolved"]
 
 OmegaConf.register_new_resolver("first_of", lambda value, default: default if value is None else value, replace=True)
 OmegaConf.register_new_resolver("name_of", lambda path: Path(path).name, replace=True)
@@ -17,6 +17,11 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
     container = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=False)
     assert isinstance(container, dict)
     return {str(key): value for key, value in container.items()}
+
+
+def as_written(node: DictConfig, key: str) -> str:
+    """Return a value of a node as text, with its interpolations as they are written."""
+    return str(OmegaConf.to_container(node, resolve=False)[key])  # type: ignore[index, call-overload]
 
 
 def key_names(cfg: DictConfig) -> Iterator[str]:

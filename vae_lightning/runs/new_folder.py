@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback as Hooks
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import DictConfig, open_dict, read_write
 
+from vae_lightning.config.resolving import as_written
 from vae_lightning.distributed import world_size
 
 __all__ = ["NewRunFolder", "claim", "is_named_by_second"]
@@ -37,8 +38,7 @@ def claim(name: str, folder_of: Callable[[str], Path]) -> str:
 
 def is_named_by_second(node: DictConfig, key: str) -> bool:
     """Return whether a value, as it is written, contains the second of the start, ``${now:...%S}``."""
-    text = OmegaConf.to_container(node, resolve=False)[key]  # type: ignore[index, call-overload]
-    return re.search(r"\$\{now:[^}]*%S", str(text)) is not None
+    return re.search(r"\$\{now:[^}]*%S", as_written(node, key)) is not None
 
 
 class NewRunFolder(Hooks):

@@ -9,11 +9,11 @@ from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from vae_lightning.config.errors import InputError
 from vae_lightning.config.refusal import remove_empty
-from vae_lightning.config.resolving import resolved
+from vae_lightning.config.resolving import as_written, resolved
 from vae_lightning.runs.checking import check_composed, check_config
 from vae_lightning.runs.metric_names import check_metric_names
 from vae_lightning.runs.stored_config import check_same, differences
@@ -69,5 +69,4 @@ def remaining_jobs(loader: ConfigLoader, config: DictConfig, jobs: Sequence[list
 
 
 def _are_numbered(config: DictConfig) -> bool:
-    subdir = OmegaConf.to_container(config.hydra.sweep, resolve=False)["subdir"]  # type: ignore[index, call-overload]
-    return re.search(r"job\.(num|id)\b", str(subdir)) is not None
+    return re.search(r"job\.(num|id)\b", as_written(config.hydra.sweep, "subdir")) is not None
