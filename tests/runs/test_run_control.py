@@ -22,12 +22,14 @@ from vae_lightning.runs.checkpoints import SafeCheckpointIO, checkpoints, load_v
 from vae_lightning.runs.directory import (
     CONFIG,
     FAILURE,
+    FIT,
     JOB,
     METRICS,
     TRACKERS,
     checkpoint_path,
     locked,
     read_metrics,
+    stored_fit,
     stored_metrics,
     stored_tracker_ids,
 )
@@ -383,7 +385,7 @@ def test_a_checkpoint_with_other_content_is_refused_in_one_line(
 def test_a_damaged_file_of_a_run_is_named_and_written_again(
     content: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for name in (METRICS, TRACKERS):
+    for name in (FIT, METRICS, TRACKERS):
         (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=r"metrics\.json: is damaged") as caught:
         read_metrics(tmp_path)
@@ -391,3 +393,4 @@ def test_a_damaged_file_of_a_run_is_named_and_written_again(
     assert stored_metrics(tmp_path) is None
     assert "metrics.json: is damaged" in caplog.text
     assert all(isinstance(known, str) for known in stored_tracker_ids(tmp_path).values())
+    assert stored_fit(tmp_path).get("step") is None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from vae_lightning.config.arguments import checked
-from vae_lightning.config.errors import InputError
+from vae_lightning.config.errors import InputError, one_line
 from vae_lightning.data.selection import validation_batches
 from vae_lightning.evaluation.features import encode_each
 from vae_lightning.evaluation.probe import ProbeResult, probe_each
@@ -84,7 +84,7 @@ class LinearProbe(Callback):
             try:
                 fitted = probe_each(*features, **self.fit_options, progress=True)  # type: ignore[arg-type,misc]
             except Exception as error:  # the run is complete without a probe, and its other numbers are right
-                log.warning("the probe is left out: %s", " ".join(str(error).split()) or type(error).__name__)
+                log.warning("the probe is left out: %s", one_line(error))
         results = trainer.strategy.broadcast(fitted)
         if results is None:
             return

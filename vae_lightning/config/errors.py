@@ -1,7 +1,12 @@
-"""The error for bad input."""
+"""The error for bad input, and other errors in one line."""
 
-__all__ = ["InputError"]
+__all__ = ["InputError", "one_line"]
 
 
 class InputError(ValueError):
     """Bad input, described in one line: the key, the value and the allowed values. The commands print no traceback."""
+
+
+def one_line(error: Exception) -> str:
+    """Return the message of an error in one line; the name of its type if it has none."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
-from vae_lightning.config.errors import InputError
+from vae_lightning.config.errors import InputError, one_line
 from vae_lightning.config.moved_names import current_name
 from vae_lightning.config.rules import Rule, check, check_choice
 
@@ -53,8 +53,7 @@ def build(key: str, node: Mapping[str, Any], base: type[T], *positional: Any, **
     except InputError as error:
         raise InputError(f"{key}: {error}") from error
     except _refusals() as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{key}: {cls.__name__} refuses its arguments: {reason}") from error
+        raise InputError(f"{key}: {cls.__name__} refuses its arguments: {one_line(error)}") from error
 
 
 def _refusals() -> tuple[type[Exception], ...]:

@@ -11,7 +11,7 @@ from typing import IO, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_lightning.config.errors import InputError
+from vae_lightning.config.errors import InputError, one_line
 
 __all__ = ["idx_shape", "read_idx", "unpacked"]
 
@@ -33,8 +33,7 @@ def unpacked(path: Path | zipfile.Path) -> Iterator[IO[bytes]]:
     except InputError:
         raise
     except Exception as error:  # a damaged or hostile file can raise errors of many types
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{path}: {reason}; replace it or remove it") from error
+        raise InputError(f"{path}: {one_line(error)}; replace it or remove it") from error
 
 
 def idx_shape(stream: IO[bytes]) -> tuple[int, ...]:

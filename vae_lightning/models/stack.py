@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.optim import Optimizer
 
-from vae_lightning.config.errors import InputError
+from vae_lightning.config.errors import InputError, one_line
 from vae_lightning.likelihoods.likelihood import Likelihood
 from vae_lightning.models.batched_linear import BatchedLinear, overwriting_gradients, replace_linear
 from vae_lightning.models.divergence import divergence
@@ -138,8 +138,7 @@ class Stack(Trainable):
                 found = self.elbo(image[None], weights.new_zeros(len(self.vaes), 1, self.latent_dim)).loss[:, 0]
                 own = [vae.elbo(image, weights.new_zeros(1, vae.latent_dim)).loss[0] for vae in self.vaes]
         except Exception as error:  # a custom model may raise anything inside vmap
-            reason = " ".join(str(error).split())
-            raise InputError(f"{type(self.model).__name__}: torch.func cannot stack it: {reason}") from error
+            raise InputError(f"{type(self.model).__name__}: torch.func cannot stack it: {one_line(error)}") from error
         if not torch.allclose(found, torch.stack(own), rtol=1e-3):
             raise InputError(f"{type(self.model).__name__}: cannot be stacked with another latent_dim")
 

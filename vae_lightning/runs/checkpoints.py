@@ -13,7 +13,7 @@ from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch import Trainer
 from torch import Tensor
 
-from vae_lightning.config.errors import InputError
+from vae_lightning.config.errors import InputError, one_line
 from vae_lightning.config.targets import find_class
 from vae_lightning.models.vae import VAE
 from vae_lightning.runs.directory import checkpoint_path
@@ -163,8 +163,7 @@ def fitting_checkpoint(path: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # a state of another architecture can raise errors of many types
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{path}: does not fit the model: {reason}") from error
+        raise InputError(f"{path}: does not fit the model: {one_line(error)}") from error
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from omegaconf import MISSING
 
-from vae_lightning.config.errors import InputError
+from vae_lightning.config.errors import InputError, one_line
 from vae_lightning.whole_files import leftovers
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "locked",
     "read_json",
     "read_metrics",
+    "stored_fit",
     "stored_metrics",
     "stored_tracker_ids",
 ]
@@ -123,7 +124,7 @@ def read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise
     except (OSError, ValueError, RecursionError) as error:  # a folder, a text in no known encoding, no JSON
-        raise InputError(f"{path}: is damaged ({' '.join(str(error).split())}); run it again") from error
+        raise InputError(f"{path}: is damaged ({one_line(error)}); run it again") from error
     return content
 
 
@@ -164,12 +165,23 @@ def in_use(run: Path) -> bool:
 
 def stored_tracker_ids(run: Path) -> dict[str, str]:
     """Return each tracker's ID for the run, by tracker name; empty if no tracker has been started."""
+    stored = _readable(run / TRACKERS, "the trackers begin new records")
+    return {name: str(known) for name, known in stored.items()}
+
+
+def stored_fit(run: Path) -> dict[str, Any]:
+    """Return the content of ``fit.json``; empty if the fit has not ended."""
+    return _readable(run / FIT, "the end of the fit is repeated")
+
+
+def _readable(path: Path, otherwise: str) -> dict[str, Any]:
+    """Return the mapping in a JSON file; empty if there is none, or if it is damaged, which is logged."""
     try:
-        return {name: str(known) for name, known in read_json(run / TRACKERS).items()}
+        return read_json(path)
     except FileNotFoundError:
         return {}
     except InputError as error:
-        log.warning("%s; the trackers begin new records", error)
+        log.warning("%s; %s", error, otherwise)
         return {}
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vae_lightning.callbacks.figures import Figures
 from vae_lightning.callbacks.linear_probe import LinearProbe
-from vae_lightning.config.errors import InputError
+from vae_lightning.config.errors import InputError, one_line
 from vae_lightning.config.targets import build
 from vae_lightning.data.image_data_module import ImageDataModule
 from vae_lightning.data.selection import validation_batches
@@ -132,7 +132,7 @@ class Evaluation:
             test = encode_images(self.vae, self.data.test_dataloader()) if self.split == "test" else None
             result = linear_probe(train, val, test, **(own.fit_options | {"C": C}), progress=True)
         except Exception as error:  # the other results are right without it
-            log.warning("the probe is left out: %s", " ".join(str(error).split()) or type(error).__name__)
+            log.warning("the probe is left out: %s", one_line(error))
             return {}
         accuracies = {"train_acc": result.train_acc, "val_acc": result.val_acc, "test_acc": result.test_acc}
         return {
@@ -153,7 +153,7 @@ class Evaluation:
                 best = (stored_metrics(run) or {}).get("best/epoch")
                 drawn = draw_curves(rows, None if best is None else int(best) - 1)
             except Exception as error:  # a damaged table can raise errors of many types
-                log.warning("%s: cannot be drawn: %s", run / CURVES, " ".join(str(error).split()))
+                log.warning("%s: cannot be drawn: %s", run / CURVES, one_line(error))
             else:
                 write_figure(folder / "curves.png", drawn)
 

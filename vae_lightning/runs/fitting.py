@@ -16,13 +16,13 @@ from omegaconf import OmegaConf
 from vae_lightning.callbacks.fit_record import FitRecord, digest
 from vae_lightning.callbacks.interruption import Interruption
 from vae_lightning.config.axes import axis_values
-from vae_lightning.config.errors import InputError
+from vae_lightning.config.errors import InputError, one_line
 from vae_lightning.config.targets import build
 from vae_lightning.data.image_data_module import ImageDataModule
 from vae_lightning.distributed import rank
 from vae_lightning.runs.checkpoints import SafeCheckpointIO, checkpoints, restoring
 from vae_lightning.runs.closing_table import closing_table
-from vae_lightning.runs.directory import CONFIG
+from vae_lightning.runs.directory import CONFIG, clear
 from vae_lightning.runs.environment import environment
 from vae_lightning.runs.run import Run
 from vae_lightning.runs.warnings import filter_warnings
@@ -88,18 +88,16 @@ def fit_and_test(config: Mapping[str, Any]) -> dict[str, float]:
                 trainer.fit(model, datamodule=data, ckpt_path=resumed, weights_only=True)
         except MisconfigurationException as error:
             if state is None and rank() == 0:
-                run.abandon()
-            raise InputError(f"trainer: {' '.join(str(error).split())}") from error
+                clear(run.directory)  # which leaves it free for another configuration
+            raise InputError(f"trainer: {one_line(error)}") from error
+        if state is not None and state["global_step"] == trainer.global_step:  # nothing was left to train
+            model.load_state_dict(state["state_dict"])
         if fit is None:
-            if state is not None and state["global_step"] == trainer.global_step:  # nothing was left to train
-                model.load_state_dict(state["state_dict"])
             save_again(trainer, model, record)
             logged = logged_by_fit(trainer, model, data, record)
             fit = {"epochs": trainer.current_epoch, "step": trainer.global_step, "metrics": logged}
             if rank() == 0:
                 run.end_fit(fit)
-        else:
-            model.load_state_dict(state["state_dict"])  # type: ignore[index]
         trainer.test(model, datamodule=data, verbose=False)
         metrics = run.final_metrics(fit["metrics"] | trainer.callback_metrics, fit["step"]) | {
             "epochs": fit["epochs"],

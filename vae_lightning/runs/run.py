@@ -1,6 +1,5 @@
 """A run: its configuration, directory, callbacks and loggers."""
 
-import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +23,7 @@ from vae_lightning.runs.directory import (
     METRICS,
     TRACKERS,
     clear,
+    stored_fit,
     stored_metrics,
     stored_tracker_ids,
 )
@@ -107,14 +107,9 @@ class Run:
             write_json(self.directory / TRACKERS, ids)
         show_config(self.loggers.values(), self.config, resumes)
 
-    def abandon(self) -> None:
-        """Leave the folder free for another configuration, because training was refused before its first step."""
-        clear(self.directory)
-
     def finished_fit(self, checkpoint: Mapping[str, Any] | None) -> dict[str, Any] | None:
         """Return the content of ``fit.json`` if the checkpoint from which the run resumes is that of the fit's end."""
-        path = self.directory / FIT
-        stored = json.loads(path.read_text()) if checkpoint is not None and path.exists() else {}
+        stored = stored_fit(self.directory)
         return stored if checkpoint is not None and stored.get("step") == checkpoint["global_step"] else None
 
     def end_fit(self, fit: Mapping[str, Any]) -> None:

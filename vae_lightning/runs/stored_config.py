@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from vae_lightning.config.errors import InputError
+from vae_lightning.config.errors import InputError, one_line
 from vae_lightning.config.moved_names import with_current_names
 from vae_lightning.runs.directory import CONFIG
 from vae_lightning.runs.outputs import check_outputs
@@ -36,7 +36,7 @@ def read_config(run: Path) -> dict[str, Any]:
     try:
         config = OmegaConf.to_container(OmegaConf.load(run / CONFIG))
     except Exception as error:  # OmegaConf exports no common base class for the YAML parser's errors
-        raise InputError(f"{run / CONFIG}: cannot be read: {' '.join(str(error).split())}") from error
+        raise InputError(f"{run / CONFIG}: cannot be read: {one_line(error)}") from error
     if not isinstance(config, dict) or not all(isinstance(config.get(name), dict) for name in _READ):
         raise InputError(f"{run / CONFIG}: must have data, model and callbacks as mappings, as vae-train writes them")
     return _in_batches({str(key): value for key, value in config.items()})

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from vae_lightning.config.errors import InputError
+from vae_lightning.config.errors import InputError, one_line
 from vae_lightning.runs.directory import CURVES
 from vae_lightning.sweeps.levels import shown
 
@@ -42,9 +42,8 @@ def read_curves(run: Path) -> dict[str, list[float]]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, csv.Error) as error:
-        reason = " ".join(str(error).split())
         raise InputError(
-            f"{run / CURVES}: is damaged ({reason}); remove it, or start the job over with restart=true"
+            f"{run / CURVES}: is damaged ({one_line(error)}); remove it, or start the job over with restart=true"
         ) from error
     return columns
 

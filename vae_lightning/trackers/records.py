@@ -12,7 +12,7 @@ from typing import Any
 from filelock import FileLock
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
-from vae_lightning.config.errors import InputError
+from vae_lightning.config.errors import InputError, one_line
 from vae_lightning.config.targets import build
 
 __all__ = ["begin_trackers", "end_trackers", "monitors", "tracker_ids"]
@@ -83,7 +83,7 @@ def _begin(name: str, node: Mapping[str, Any]) -> Logger:
     except InputError:
         raise
     except Exception as error:  # each tracker raises errors of its own
-        raise InputError(f"logger={name}: {' '.join(str(error).split())}") from error
+        raise InputError(f"logger={name}: {one_line(error)}") from error
     finally:
         for variable in FIRST_CONTACT.keys() - before.keys():
             del os.environ[variable]
