@@ -1,10 +1,15 @@
-from .gaussian import Gaussian
-from .kl import gaussian_kl, kl
+from .distribution import Distribution
+from .gaussian import Gaussian, GaussianDistribution, StandardNormal, gaussian_kl
+from .laplace import Laplace, LaplaceDistribution
 from .posterior import Posterior
 
 __all__ = [
+    "Distribution",
     "Gaussian",
+    "GaussianDistribution",
+    "Laplace",
+    "LaplaceDistribution",
     "Posterior",
+    "StandardNormal",
     "gaussian_kl",
-    "kl",
 ]

@@ -1,41 +1,89 @@
 """The base class of posteriors."""
 
 from abc import ABC, abstractmethod
-from typing import Self
+from typing import ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
+
+from vae_lightning.posteriors.distribution import Distribution
 
 __all__ = ["Posterior"]
 
 
-class Posterior(ABC):
-    """q(z|x): the distribution of each image's latent variables.
+class Posterior(nn.Module, ABC):
+    """A family of distributions q(z|x), and the map from the encoder's output to its parameters.
 
-    A subclass is a NamedTuple of tensors ``(..., latent_dim)``, which ``torch.func`` handles without conversion.
+    A subclass takes ``latent_dim`` and plain values, and may have weights of its own.
+
+    Arguments:
+        latent_dim: number of latent variables.
+
+    Attributes:
+        step: number of optimiser steps so far, for families that change during training.
     """
 
-    @classmethod
-    @abstractmethod
-    def of(cls, encoded: Tensor) -> Self:
-        """Return the posteriors that the encoder's output, ``(..., 2 * latent_dim)``, parameterises."""
+    # The set of values of the latents; a prior must have the same.
+    support: ClassVar[str]
+
+    # Whether the latent variables of an image are independent of each other: KL and log_prob are then by dimension, and
+    # a stack can hold models with other latent_dims.
+    factorised: ClassVar[bool] = False
+
+    # Whether the family and its distributions accept any number of leading batch dimensions, those of its own weights
+    # included: a stack then evaluates all models at once. Each class sets this itself; it is not inherited.
+    any_batch: ClassVar[bool] = False
+
+    # For each number that represents a latent: numbers from the encoder, and columns of noise. The encoder's output is
+    # `parts` blocks of `size` numbers, the noise `noise_parts` such blocks.
+    parts: ClassVar[int] = 2
+    noise_parts: ClassVar[int] = 1
+
+    def __init__(self, latent_dim: int) -> None:
+        super().__init__()
+        self.latent_dim = latent_dim
+        self.step = 0
 
     @property
-    @abstractmethod
-    def mean(self) -> Tensor:
-        """The means, ``(..., latent_dim)``, which the linear probe and the pictures use."""
+    def size(self) -> int:
+        """The number of numbers that represent an image's latents: the input of the decoder."""
+        return self.latent_dim
+
+    @property
+    def outputs(self) -> int:
+        """The number of numbers that the encoder returns for an image."""
+        return self.parts * self.size
+
+    @property
+    def noise_size(self) -> int:
+        """The number of columns of noise that an image's latents take."""
+        return self.noise_parts * self.size
 
     @abstractmethod
-    def rsample(self, noise: Tensor) -> Tensor:
-        """Return latents as a differentiable function of the posterior's parameters.
+    def forward(self, encoded: Tensor) -> Distribution:
+        """Return the distributions that the encoder's output, ``(..., B, outputs)``, parameterises."""
+
+    @abstractmethod
+    def standard(self, like: Tensor) -> Distribution:
+        """Return the standard distribution on the latents' support: the prior that has no parameters.
 
         Arguments:
-            noise: ``(..., latent_dim)`` from N(0, I).
+            like: a tensor with the dtype and the device of the model.
+
+        Returns:
+            A distribution with tensors ``(1, ...)``, which broadcast with those of any images.
         """
 
-    @abstractmethod
-    def log_kernel(self, z: Tensor) -> Tensor:
-        """Return log q(z|x), ``(...)``, without the constant that it shares with the prior.
+    def moved(self, mean: Tensor, dimension: int, values: Tensor) -> Tensor:
+        """Return latents with one latent variable set to other values, for traversals.
 
         Arguments:
-            z: latents ``(..., latent_dim)``.
+            mean: ``(size,)``.
+            dimension: index of the latent variable.
+            values: ``(V,)``: quantiles of the prior.
+
+        Returns:
+            ``(V, size)``, on the support.
         """
+        z = mean.repeat(len(values), 1)
+        z[:, dimension] = values
+        return z
