@@ -28,8 +28,9 @@ FLOORS = [
     ["models"],
     ["estimators", "networks"],
     ["objectives"],
+    ["priors"],
     ["posteriors"],
-    ["likelihoods", "priors", "schedules"],
+    ["likelihoods", "schedules"],
     [
         *("config", "cpu", "distributed", "memory", "precision", "progress_bar", "signals", "streams", "terminal"),
         "whole_files",

@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
+from vae_lightning.posteriors.kl import check_kl, kl
 
 from vae_lightning import VAE, InputError
 from vae_lightning.posteriors import Gaussian
-from vae_lightning.posteriors.kl import check_kl, kl
 from vae_lightning.priors import Prior, StandardNormal
 
 

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import Tensor
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal, kl_divergence
+from vae_lightning.posteriors.kl import gaussian_kl
 
 from vae_lightning import VAE
 from vae_lightning.evaluation import kl_parts as module
 from vae_lightning.evaluation.kl_parts import kl_parts
-from vae_lightning.posteriors.kl import gaussian_kl
 from vae_lightning.posteriors.statistics import PosteriorMoments, active_units, kl_per_dimension
 from vae_lightning.streams import generator
 

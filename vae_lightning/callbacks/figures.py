@@ -12,10 +12,9 @@ from torch import Tensor
 from vae_lightning.config.arguments import checked
 from vae_lightning.config.errors import InputError
 from vae_lightning.data.selection import places, watched_images
-from vae_lightning.evaluation.figures import encode_all, write_figures
+from vae_lightning.evaluation.figures import kl_of, write_figures
 from vae_lightning.evaluation.pictures import pictures
 from vae_lightning.models.vae import VAE
-from vae_lightning.posteriors.statistics import kl_per_dimension
 from vae_lightning.trackers.media import show_embedding, show_histogram, show_image
 
 __all__ = ["Figures"]
@@ -30,7 +29,7 @@ class Figures(Callback):
     have missed them.
 
     At the test, the callback writes the pictures of test images, ``latent_space.png`` and ``kl_by_dimension.png``, and
-    sends mu, the labels and thumbnails to TensorBoard's projector.
+    sends the posterior means, the labels and thumbnails to TensorBoard's projector.
 
     Arguments:
         directory: the folder for the PNG files.
@@ -92,15 +91,15 @@ class Figures(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._watched is not None and self._watched[1] == "train":
-            self._kl = kl_per_dimension(*encode_all(_vae(pl_module), self._watched[0])).tolist()
+            self._kl = kl_of(_vae(pl_module), self._watched[0]).tolist()
             self._show_kl(trainer)
         self._show_pictures(trainer, pl_module, trainer.current_epoch + 1)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero:
             batches = trainer.datamodule.test_dataloader()  # type: ignore[attr-defined]
-            images, mu, labels = self.write(_vae(pl_module), batches, "test images")
-            show_embedding(trainer.loggers, "mu", mu, labels, images, trainer.global_step)
+            images, mean, labels = self.write(_vae(pl_module), batches, "test images")
+            show_embedding(trainer.loggers, "mu", mean, labels, images, trainer.global_step)
 
     def write(self, vae: VAE, batches: Iterable[Any], title: str) -> tuple[Tensor, Tensor, Tensor | None]:
         """Write the PNG files with :func:`vae_lightning.evaluation.figures.write_figures`; return its result."""

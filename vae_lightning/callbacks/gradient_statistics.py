@@ -56,6 +56,7 @@ class GradientStatistics(Callback):
         reference = type(pl_module)(**pl_module.hparams).to(pl_module.device)
         reference.load_state_dict(pl_module.state_dict())
         reference.double().estimator = Reparameterization()
+        reference.posterior.step = pl_module.posterior.step
         with torch.enable_grad():  # the Trainer calls this hook with gradients disabled
             error = gradient_error(
                 *(
@@ -80,7 +81,7 @@ class GradientStatistics(Callback):
         weights = list(vae.encoder.parameters())
         images = images.to(weights[0])
         source = generator(vae.seed, "gradient", trainer.current_epoch, place)
-        noise = NormalStream(source, vae.latent_dim, vae.device, weights[0].dtype)
+        noise = NormalStream(source, vae.posterior.noise_size, vae.device, weights[0].dtype)
         samples = vae.objective.samples
         for _ in range(count):
             draws = draw(vae, images, noise.draw(samples * len(images)).view(samples, len(images), -1))

@@ -37,10 +37,15 @@ def print_closer(results: Mapping[str, Any], protocol: Mapping[str, Any]) -> Non
         if bias is not None:
             line("  bias", f"{bias:.3f}", "to first order in 1/K")
     dimensions = found["kl_per_dimension"]
-    line("KL", f"{sum(dimensions):.3f}", "= mutual information + marginal KL")
-    line("  mutual information", f"{found['mutual_information']:.3f}", f"at most {math.log(protocol['images']):.3f}")
-    line("  marginal KL", f"{found['marginal_kl']:.3f}")
-    line("active units", f"{found['active_units']} of {len(dimensions)}")
+    if "mutual_information" in found:
+        line("KL", f"{sum(dimensions):.3f}", "= mutual information + marginal KL")
+        line(
+            "  mutual information", f"{found['mutual_information']:.3f}", f"at most {math.log(protocol['images']):.3f}"
+        )
+        line("  marginal KL", f"{found['marginal_kl']:.3f}")
+    else:
+        line("KL", f"{sum(dimensions):.3f}")
+    line("active units", f"{found['active_units']} of {protocol['latent_dim']}")
     for start in range(0, len(dimensions), 10):
         shown = " ".join(f"{value:6.3f}" for value in dimensions[start : start + 10])
         lines.append(f"{'' if start else 'KL by dimension':22} {shown}")

@@ -47,6 +47,7 @@ def export(cfg: DictConfig) -> "ONNXFiles":
 
     resumes_by(lambda: f"{run / EXPORT} may be incomplete; the same command starts again")
     # Imported here because it takes seconds.
+    from vae_lightning.models.eval_mode import eval_mode
     from vae_lightning.models.onnx import export_onnx
     from vae_lightning.runs.checkpoints import load_vae
 
@@ -56,11 +57,18 @@ def export(cfg: DictConfig) -> "ONNXFiles":
     files = export_onnx(vae, run / EXPORT)
     shape = ", ".join(map(str, vae.image_shape))
     values = "in [0, 1]" if config["data"].get("binarisation", "none") == "none" else "of 0 and 1"
-    print(f"written to {files.encoder}: images (N, {shape}) {values} to mu and logvar (N, {vae.latent_dim})")
-    print(f"written to {files.decoder}: z (N, {vae.latent_dim}) to images in [0, 1] and logits (N, {shape})")
+    with eval_mode(vae):
+        posterior = vae.encode(next(vae.parameters()).new_zeros(1, *vae.image_shape)).named()
+    each = [f"{name} ({', '.join(['N', *map(str, value.shape[1:])])})" for name, value in posterior.items()]
+    print(f"written to {files.encoder}: images (N, {shape}) {values} to {', '.join(each)}")
+    print(f"written to {files.decoder}: z (N, {vae.posterior.size}) to images in [0, 1] and logits (N, {shape})")
     print("\nto load them, with the onnxruntime package, float32 arrays and any N:")
-    print(f"  mu, logvar = onnxruntime.InferenceSession({str(files.encoder)!r}).run(None, {{'images': images}})")
-    print(f"  images, logits = onnxruntime.InferenceSession({str(files.decoder)!r}).run(None, {{'z': mu}})")
+    for file, names, argument, value in (
+        (files.encoder, posterior, "images", "images"),
+        (files.decoder, ("images", "logits"), "z", next(iter(posterior))),
+    ):
+        session = f"onnxruntime.InferenceSession({str(file)!r})"
+        print(f"  {', '.join(names)} = {session}.run(None, {{{argument!r}: {value}}})")
     return files
 
 

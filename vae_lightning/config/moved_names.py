@@ -60,7 +60,7 @@ MOVED: Mapping[str, str] = {
     "vae_lightning.posterior.PosteriorMoments": "vae_lightning.posteriors.statistics.PosteriorMoments",
     "vae_lightning.posterior.active_units": "vae_lightning.posteriors.statistics.active_units",
     "vae_lightning.posterior.kl_parts": "vae_lightning.evaluation.kl_parts.kl_parts",
-    "vae_lightning.posterior.kl_per_dimension": "vae_lightning.posteriors.statistics.kl_per_dimension",
+    "vae_lightning.priors.StandardNormal": "vae_lightning.priors.Standard",
     "vae_lightning.probe.Features": "vae_lightning.evaluation.features.Features",
     "vae_lightning.probe.LinearProbe": "vae_lightning.callbacks.LinearProbe",
     "vae_lightning.probe.ProbeResult": "vae_lightning.evaluation.probe.ProbeResult",

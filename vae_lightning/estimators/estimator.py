@@ -13,7 +13,7 @@ __all__ = ["Estimator"]
 class Estimator(ABC):
     """An estimator of the gradient of an objective's expectation over latents."""
 
-    # Whether the latents are differentiable functions of mu and logvar, or detached.
+    # Whether the latents are differentiable functions of the posterior's parameters, or detached.
     reparameterized: bool = False
 
     @abstractmethod

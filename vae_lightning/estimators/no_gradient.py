@@ -10,7 +10,7 @@ __all__ = ["NoGradient"]
 
 
 class NoGradient(Estimator):
-    """No gradient through the latents, as if they had been drawn from N(mu, exp(logvar)) by a random generator.
+    """No gradient through the latents, as if a random generator had drawn them.
 
     The encoder then learns from the KL alone. This estimator is for comparisons.
     """

@@ -10,7 +10,7 @@ __all__ = ["Reparameterization"]
 
 
 class Reparameterization(Estimator):
-    """The gradient through the latents, which are deterministic functions of mu, logvar and external noise.
+    """The gradient through the latents, deterministic functions of the posterior's parameters and external noise.
 
     References:
         Auto-Encoding Variational Bayes, Kingma and Welling, 2014, section 2.4 (https://arxiv.org/abs/1312.6114).

@@ -21,14 +21,16 @@ __all__ = ["Features", "encode_each", "encode_images"]
 
 
 class Features(NamedTuple):
-    """The input of a probe: mu, ``(N, latent_dim)``, and the labels, ``(N,)``."""
+    """The input of a probe: the means of posteriors, ``(N, size)``, and the labels, ``(N,)``."""
 
     mu: NDArray[np.floating]
     labels: NDArray[np.integer]
 
 
 def encode_images(vae: VAE, batches: Iterable[tuple[Tensor, Tensor]], limit: int | None = None) -> Features:
-    """Encode images to mu, in eval mode and without gradients; the model's mode is restored afterwards.
+    """Encode images to the means of their posteriors, in eval mode and without gradients.
+
+    The model's mode is restored afterwards.
 
     If several processes get the same batches, each encodes its own rows, and all return the features of all images.
 
@@ -69,7 +71,7 @@ def encode_each(
                 raise InputError("the data have no labels, i.e. one whole number for each image")
             targets = torch.stack(known)
             rows = vaes[0].rows(targets.shape[1])
-            mus.append(model.encode(images[:, rows].to(next(model.parameters()))).mu.float().cpu())
+            mus.append(model.encode(images[:, rows].to(next(model.parameters()))).mean.float().cpu())
             labels.append(targets[:, rows].cpu())
             positions.append(torch.arange(count, count + targets.shape[1])[rows])
             count += targets.shape[1]
@@ -84,4 +86,6 @@ def encode_each(
         order = torch.cat([part[2] for part in parts]).argsort()
         mu, label = mu[:, order], label[:, order]
     label = label.expand(len(vaes), -1)
-    return [Features(mu[k, :limit, : vae.latent_dim].numpy(), label[k, :limit].numpy()) for k, vae in enumerate(vaes)]
+    return [
+        Features(mu[k, :limit, : vae.posterior.size].numpy(), label[k, :limit].numpy()) for k, vae in enumerate(vaes)
+    ]

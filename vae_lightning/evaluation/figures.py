@@ -4,25 +4,34 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from vae_lightning.data.selection import places, spread
 from vae_lightning.evaluation.kl_by_dimension import draw_kl
 from vae_lightning.evaluation.latent_space import draw_latent_space
 from vae_lightning.evaluation.pictures import draw_picture, pictures
-from vae_lightning.models.eval_mode import eval_mode
+from vae_lightning.models.encode_all import encode_all
 from vae_lightning.models.vae import VAE
-from vae_lightning.posteriors.gaussian import Gaussian
-from vae_lightning.posteriors.statistics import kl_per_dimension
+from vae_lightning.posteriors.distribution import Distribution
+from vae_lightning.posteriors.statistics import mean_kl
+from vae_lightning.streams import NormalStream, generator
 from vae_lightning.whole_files import write_figure
 
-__all__ = ["encode_all", "write_figures"]
+__all__ = ["kl_of", "write_figures"]
 
 
-def encode_all(vae: VAE, images: Tensor) -> Gaussian:
-    """Return the posteriors of images ``(N, C, H, W)`` on the CPU, encoded in eval mode."""
-    with eval_mode(vae):
-        return Gaussian(*(term.float().cpu() for term in vae.encode(images.to(next(vae.parameters())))))
+def _encode_all(vae: VAE, images: Tensor) -> tuple[Distribution, Distribution]:
+    """Return the posteriors of images ``(N, C, H, W)`` and the prior in single precision on the CPU."""
+    posterior, prior = encode_all(vae, images)
+    return posterior.map(torch.Tensor.float), prior.map(torch.Tensor.float)
+
+
+def kl_of(vae: VAE, images: Tensor) -> Tensor:
+    """Return the mean KL of images ``(N, C, H, W)`` as :func:`vae_lightning.posteriors.statistics.mean_kl` does."""
+    posterior, prior = _encode_all(vae, images)
+    noise = NormalStream(generator(vae.seed, "posterior"), posterior.noise_size).draw(len(images))
+    return mean_kl(posterior, prior, noise)
 
 
 def write_figures(
@@ -34,7 +43,7 @@ def write_figures(
     samples: int,
     embedded: int,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Write :func:`pictures`, ``latent_space.png`` and ``kl_by_dimension.png``.
+    """Write :func:`pictures`, ``latent_space.png`` and, if the KL is by dimension, ``kl_by_dimension.png``.
 
     Arguments:
         directory: where the files go.
@@ -46,14 +55,18 @@ def write_figures(
         embedded: number of images in ``latent_space.png``.
 
     Returns:
-        The images of ``latent_space.png``, their mu and their labels, None if there are none.
+        The images of ``latent_space.png``, the means of their posteriors, and their labels, None if there are none.
     """
     images, labels = spread(batches, max(embedded, reconstructions), vae.image_shape)
-    mu, logvar = encode_all(vae, images)
-    kl = kl_per_dimension(mu, logvar) if vae.kl_by_dimension is None else vae.kl_by_dimension
+    posterior, prior = _encode_all(vae, images)
+    mean = posterior.mean
+    kl = kl_of(vae, images) if vae.kl_by_dimension is None else vae.kl_by_dimension
     few = images[places(len(images), reconstructions)]
     drawn = {picture.name: draw_picture(picture) for picture in pictures(vae, few, title, samples, kl)}
-    drawn |= {"latent_space": draw_latent_space(mu, labels, title), "kl_by_dimension": draw_kl(kl, title)}
+    noise = NormalStream(generator(vae.seed, "prior"), prior.noise_size).draw(embedded)
+    drawn["latent_space"] = draw_latent_space(mean, labels, title, prior.rsample(noise))
+    if vae.factorised:
+        drawn["kl_by_dimension"] = draw_kl(kl, title)
     for name, figure in drawn.items():
         write_figure(directory / f"{name}.png", figure)
-    return images, mu, labels
+    return images, mean, labels

@@ -15,20 +15,22 @@ __all__ = ["draw_latent_space"]
 ROWS = 24
 
 
-def draw_latent_space(mu: Tensor, labels: Tensor | None, what: str = "images") -> Figure:
-    """Plot the mu of each image, coloured by its label.
+def draw_latent_space(mean: Tensor, labels: Tensor | None, what: str = "images", prior: Tensor | None = None) -> Figure:
+    """Plot the posterior mean of each image, coloured by its label, over samples from the prior.
 
     Two dimensions are plotted as they are, more by their first two principal components, and a single one against the
     label.
 
     Arguments:
-        mu: ``(N, latent_dim)``, for two images or more.
+        mean: ``(N, size)``, for two images or more.
         labels: ``(N,)``; None to plot all images in one colour.
         what: description of the images, for the title.
+        prior: samples from the prior, ``(M, size)``, drawn in grey; None for none.
     """
     labelled = labels is not None
-    labels = torch.zeros(len(mu)) if labels is None else labels.cpu()
-    points, names = _in_plane(mu.double().cpu().numpy(), labels.numpy())
+    labels = torch.zeros(len(mean)) if labels is None else labels.cpu()
+    plane = _Plane(mean.double().cpu().numpy())
+    points = plane.points(mean.double().cpu().numpy(), labels.numpy())
     classes = sorted(set(labels.tolist()))
     colours = colormaps["tab10" if len(classes) <= 10 else "turbo"].resampled(max(10, len(classes)))
     columns = -(-len(classes) // ROWS)
@@ -36,27 +38,48 @@ def draw_latent_space(mu: Tensor, labels: Tensor | None, what: str = "images") -
     figure = Figure(figsize=(width, 5), dpi=120)
     figure.subplots_adjust(left=0.66 / width, right=5.1 / width, bottom=0.11, top=0.93)
     axes = figure.subplots()
+    if prior is not None and plane.dimensions > 1:
+        background = plane.points(prior.double().cpu().numpy())
+        axes.scatter(background[:, 0], background[:, 1], s=4, color="0.85", zorder=0)
     for place, label in enumerate(classes):
         members = points[(labels == label).numpy()]
         axes.scatter(members[:, 0], members[:, 1], s=8, color=colours(place), label=str(label))
-    axes.set_xlabel(names[0])
-    axes.set_ylabel(names[1])
+    axes.set_xlabel(plane.names[0])
+    axes.set_ylabel(plane.names[1])
     axes.ticklabel_format(scilimits=SHORT)
-    axes.set_title(f"mu of {len(mu)} {what}", fontsize=9)
+    axes.set_title(
+        f"posterior means of {len(mean)} {what}"
+        + (", over samples from the prior (grey)" if prior is not None else ""),
+        fontsize=9,
+    )
     axes.grid(alpha=0.3)
     if labelled:
         figure.legend(loc="center right", fontsize=8, markerscale=2, ncols=columns, handletextpad=0, columnspacing=0.5)
     return figure
 
 
-def _in_plane(mu: NDArray[np.float64], labels: NDArray[np.int64]) -> tuple[NDArray[np.float64], tuple[str, str]]:
-    """Return points ``(N, 2)``, and the names of their axes."""
-    if mu.shape[1] == 1:
-        return np.column_stack([mu, labels]), ("mu, dimension 0", "label")
-    if mu.shape[1] == 2:
-        return mu, ("mu, dimension 0", "mu, dimension 1")
-    centred = mu - mu.mean(0)
-    variances, directions = np.linalg.eigh(centred.T @ centred)  # in ascending order
-    shares = variances / max(variances.sum(), np.finfo(float).tiny)
-    first, second = (f"principal component {k}, {shares[-k]:.0%} of the variance" for k in (1, 2))
-    return centred @ directions[:, [-1, -2]], (first, second)
+class _Plane:
+    """The plane on which points are drawn.
+
+    Attributes:
+        dimensions: number of dimensions of the points.
+        names: names of the plane's axes.
+    """
+
+    def __init__(self, means: NDArray[np.float64]) -> None:
+        self.dimensions = means.shape[1]
+        self.centre, self.axes = np.zeros(self.dimensions), np.eye(self.dimensions)[:, :2]
+        self.names = ("mean, dimension 0", "label" if self.dimensions == 1 else "mean, dimension 1")
+        if self.dimensions > 2:
+            self.centre = means.mean(0)
+            centred = means - self.centre
+            variances, directions = np.linalg.eigh(centred.T @ centred)  # in ascending order
+            shares = variances / max(variances.sum(), np.finfo(float).tiny)
+            self.axes = directions[:, [-1, -2]]
+            first, second = (f"principal component {k}, {shares[-k]:.0%} of the variance" for k in (1, 2))
+            self.names = (first, second)
+
+    def points(self, means: NDArray[np.float64], labels: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
+        """Return points ``(N, 2)``; a single dimension is plotted against the label."""
+        found = (means - self.centre) @ self.axes
+        return found if labels is None or self.dimensions > 1 else np.column_stack([found, labels])

@@ -11,6 +11,7 @@ from torch import Tensor
 from vae_lightning.config.arguments import checked
 from vae_lightning.models.eval_mode import eval_mode
 from vae_lightning.models.vae import VAE
+from vae_lightning.posteriors.distribution import log_ratio
 from vae_lightning.progress_bar import progress_bar
 from vae_lightning.streams import NormalStream, generator
 
@@ -84,12 +85,15 @@ def log_likelihood(
     chunk_images = max(1, chunk_size // max(samples, NormalStream.PAGE))  # because noise is drawn a page at a time
     parts = []
     with eval_mode(vae), progress_bar(len(images) * samples, "log p(x)", shown=progress) as bar:
+        prior = vae.prior_distribution()
         total_time = _TotalTime(len(images), samples, progress)
         for first in range(0, len(images), chunk_images):
             x = images[first : first + chunk_images].to(weights)
-            mu, logvar = vae.encode(x)
+            posterior = vae.encode(x)
             streams = [
-                NormalStream(generator(seed, "likelihood", first + row), vae.latent_dim, weights.device, weights.dtype)
+                NormalStream(
+                    generator(seed, "likelihood", first + row), posterior.noise_size, weights.device, weights.dtype
+                )
                 for row in range(len(x))
             ]
             # Logarithms of the sum of the weights and of the sum of their squares, and the sum of their logarithms.
@@ -98,10 +102,9 @@ def log_likelihood(
             for start in range(0, samples, chunk_size):
                 count = min(chunk_size, samples - start)
                 noise = torch.stack([stream.draw(count) for stream in streams], 1)
-                z = vae.reparameterize(mu, logvar, noise)
-                # log p(z) - log q(z|x), whose constants cancel.
-                ratio = 0.5 * (noise.square() - z.square() + logvar).sum(-1)
-                log_weights = (ratio - vae.nll(z, x)).cpu().double()
+                z, log_posterior = posterior.rsample_and_log_prob(noise)
+                kl = log_ratio(log_posterior, prior.log_prob(z)).sum(-1)
+                log_weights = -(kl + vae.nll(z, x)).cpu().double()
                 total = torch.logaddexp(total, log_weights.logsumexp(0))
                 squares = torch.logaddexp(squares, (2 * log_weights).logsumexp(0))
                 logs += log_weights.sum(0)

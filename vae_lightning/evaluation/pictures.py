@@ -9,13 +9,15 @@ from torchvision.utils import make_grid
 
 from vae_lightning.models.eval_mode import eval_mode
 from vae_lightning.models.vae import VAE
-from vae_lightning.posteriors.statistics import kl_per_dimension
+from vae_lightning.posteriors.posterior import Posterior
 from vae_lightning.streams import generator
 
 __all__ = ["Picture", "draw_picture", "pictures"]
 
-# Traversals: the maximum number of dimensions, and the values that each one takes.
-DIMENSIONS, VALUES = 10, torch.linspace(-3, 3, 11)
+# Traversals: the maximum number of latent variables, and the prior's quantiles that each one takes.
+DIMENSIONS, LEVELS = 10, torch.special.ndtr(torch.linspace(-3, 3, 11, dtype=torch.float64))
+# Samples that give the quantiles of a prior, where they have no formula.
+QUANTILE_SAMPLES = 10_000
 # Images along one side of the manifold.
 SIDE = 20
 # Pixels of a picture per pixel of an image along a side, and the maximum number of pixels along a side of a picture.
@@ -55,52 +57,64 @@ def pictures(
 
     - ``reconstructions``: the images above their reconstructions.
     - ``samples``: samples from the prior, always from the same noise, so that their progress can be seen.
-    - ``traversals``: the first image's mu with one dimension at a time set to values from -3 to 3, one row for each of
-      the ten dimensions with the largest KL.
+    - ``traversals``: the first image's posterior mean with one latent variable at a time set to quantiles of the prior
+      (from -3 to 3 for N(0, I)), one row for each of the ten with the largest KL, or with the largest variance of the
+      mean if the KL is not by dimension.
     - ``manifold``, if there are two latent dimensions: images decoded from the quantiles of the prior (Auto-Encoding
       Variational Bayes, Kingma and Welling, 2014, figure 4; https://arxiv.org/abs/1312.6114).
+    - ``pseudo_inputs``, if the prior has learned such images.
 
     Arguments:
         vae: the model.
         images: ``(N, C, H, W)``, in [0, 1].
         what: description of the images, for the title.
         samples: number of samples.
-        kl: KL by dimension, ``(latent_dim,)``; None for that of the images.
+        kl: KL by dimension, ``(latent_dim,)``, for the order of the traversals; otherwise the variance decides.
     """
     weights = next(vae.parameters())
-    noise = torch.randn(samples, vae.latent_dim, generator=generator(vae.seed, "prior"))
+    noise = generator(vae.seed, "prior")
 
     def decoded(z: Tensor) -> Tensor:
         return vae.likelihood.mean(vae.decode(z.to(weights))).float().cpu()
 
     with eval_mode(vae):
-        posterior = vae.encode(images.to(weights))
-        if kl is None:
-            kl = kl_per_dimension(posterior.mu.cpu(), posterior.logvar.cpu())
-        dimensions = kl.argsort(descending=True, stable=True)[:DIMENSIONS]
-        moved = posterior.mu[0].cpu().repeat(len(dimensions), len(VALUES), 1)
-        for row, dimension in zip(moved, dimensions, strict=True):
-            row[:, dimension] = VALUES
+        mean = vae.encode(images.to(weights)).mean
+        prior = vae.prior_distribution()
+        sampled = prior.rsample(torch.randn(samples, prior.noise_size, generator=noise).to(weights))
+        many = torch.randn(QUANTILE_SAMPLES, prior.noise_size, generator=noise).to(weights)
+        order = mean.var(0).unflatten(0, (vae.latent_dim, -1)).sum(-1) if len(mean) > 1 else torch.ones(vae.latent_dim)
+        if kl is not None and vae.factorised:
+            order = kl
+        dimensions = order.argsort(descending=True, stable=True)[:DIMENSIONS].tolist()
+        quantiles = prior.quantiles(LEVELS.to(weights), many)
+        rows = [
+            vae.posterior.moved(mean[0], dimension, quantiles[:, dimension % quantiles.shape[1]])
+            for dimension in dimensions
+        ]
         drawn = [
             Picture(
                 "reconstructions",
                 f"{what} over their reconstructions",
-                torch.cat([images.float().cpu(), decoded(posterior.mu)]),
+                torch.cat([images.float().cpu(), decoded(mean)]),
                 len(images),
             ),
-            Picture("samples", "samples from the prior", decoded(noise), 16),
+            Picture("samples", "samples from the prior", decoded(sampled), 16),
             Picture(
                 "traversals",
-                f"each row moves one dimension from -3 to 3; from the top: {', '.join(map(str, dimensions.tolist()))}",
-                decoded(moved.flatten(0, 1)),
-                len(VALUES),
+                "each row moves one latent over the prior's quantiles, 0.001 to 0.999; from the top: "
+                + ", ".join(map(str, dimensions)),
+                decoded(torch.cat(rows)),
+                len(rows[0]),
             ),
         ]
-        if vae.latent_dim == 2:
-            quantiles = torch.special.ndtri(torch.linspace(0.02, 0.98, SIDE))
-            z = torch.cartesian_prod(quantiles.flip(0), quantiles).flip(1)
+        if vae.posterior.size == 2 and type(vae.posterior).moved is Posterior.moved:
+            first, second = prior.quantiles(torch.linspace(0.02, 0.98, SIDE).to(weights), many).T
+            z = torch.cartesian_prod(second.flip(0), first).flip(1)
             title = "the latent plane by quantiles of the prior: dimension 0 to the right, dimension 1 upwards"
             drawn.append(Picture("manifold", title, decoded(z), SIDE))
+        learned = vae.prior.images()
+        if learned is not None:
+            drawn.append(Picture("pseudo_inputs", "pseudo-inputs of the prior", learned.detach().float().cpu(), 16))
     return drawn
 
 

@@ -6,38 +6,54 @@ from torch import Tensor
 
 from vae_lightning.estimators.estimator import Estimator
 from vae_lightning.objectives.draws import Draws
-from vae_lightning.posteriors.gaussian import Gaussian
-from vae_lightning.posteriors.kl import kl
+from vae_lightning.posteriors.distribution import Distribution, log_ratio
 from vae_lightning.precision import in_single_precision
-from vae_lightning.priors.prior import Prior
 
 __all__ = ["draw"]
 
 
 class _Model(Protocol):
     estimator: Estimator
-    prior: Prior
 
-    def encode(self, images: Tensor, /) -> Gaussian: ...
+    def encode(self, images: Tensor, /) -> Distribution: ...
+
+    def prior_distribution(self) -> Distribution: ...
 
     def nll(self, z: Tensor, images: Tensor, /) -> Tensor: ...
 
 
-def draw(model: _Model, images: Tensor, noise: Tensor) -> Draws:
+def draw(model: _Model, images: Tensor, noise: Tensor, own: Tensor | None = None) -> Draws:
     """Draw S latents for each image.
 
     Arguments:
         model: a VAE, or a stack of them.
         images: ``(..., B, C, H, W)``.
-        noise: ``(S, ..., B, latent_dim)`` from N(0, I).
+        noise: ``(S, ..., B, noise_size)`` from N(0, I).
+        own: 1 for each model's own latent variables and 0 for its padding, ``(..., 1, latent_dim)``; None if there is
+            no padding.
     """
-    posterior = Gaussian(*map(in_single_precision, model.encode(images)))
+    posterior = model.encode(images).map(in_single_precision)
+    prior = model.prior_distribution().map(in_single_precision)
     # A single sample has no dimension of its own, because some networks handle only one batch dimension.
     single = len(noise) == 1
-    z = posterior.rsample(noise[0] if single else noise)
+    if single:
+        noise = noise[0]
+    kl = posterior.kl(prior)
+    exact = kl is not None
+    if kl is not None:
+        z = posterior.rsample(noise)
+    else:
+        z, log_posterior = posterior.rsample_and_log_prob(noise)
     if not model.estimator.reparameterized:
         z = z.detach()
-    nll = model.nll(z, images)
+    if kl is None:
+        if not model.estimator.reparameterized:
+            log_posterior = posterior.log_prob(z)
+        kl = log_ratio(log_posterior, prior.log_prob(z))
+        kl = kl if single else kl.mean(0)
+    if own is not None:
+        kl = kl * own
+    nll = model.nll(z if own is None else z * own.repeat_interleave(z.shape[-1] // own.shape[-1], -1), images)
     if single:
         z, nll = z[None], nll[None]
-    return Draws(posterior.mu, posterior.logvar, kl(posterior, model.prior), z, nll)
+    return Draws(posterior, prior, kl, exact, z, nll, own)

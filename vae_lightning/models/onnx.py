@@ -28,9 +28,10 @@ class ONNXFiles(NamedTuple):
 def export_onnx(vae: "VAE", folder: str | Path) -> ONNXFiles:
     """Write the networks, in evaluation mode and with their weights, to ``encoder.onnx`` and ``decoder.onnx``.
 
-    The encoder maps ``images``, ``(N, C, H, W)`` in [0, 1], to ``mu`` and ``logvar``, both ``(N, latent_dim)``. The
-    decoder maps ``z``, ``(N, latent_dim)``, to ``images``, the expected images in [0, 1], and ``logits``, the input of
-    the likelihood, both ``(N, C, H, W)``. N is any number, and the dtype is that of the weights.
+    The encoder maps ``images``, ``(N, C, H, W)`` in [0, 1], to the posterior as
+    :meth:`vae_lightning.posteriors.Distribution.named` returns it: for a Gaussian, ``mu`` and ``logvar``, both ``(N,
+    latent_dim)``. The decoder maps ``z``, ``(N, size)``, to ``images``, the expected images in [0, 1], and ``logits``,
+    the input of the likelihood, both ``(N, C, H, W)``. N is any number, and the dtype is that of the weights.
 
     Arguments:
         vae: the model, which is left unchanged.
@@ -49,9 +50,14 @@ def export_onnx(vae: "VAE", folder: str | Path) -> ONNXFiles:
         logits = vae.decode(z)
         return vae.likelihood.mean(logits), logits
 
+    def encode(images: "Tensor") -> tuple["Tensor", ...]:
+        return tuple(vae.encode(images).named().values())
+
+    with eval_mode(vae):
+        parameters = [*vae.encode(next(vae.parameters()).new_zeros(1, *vae.image_shape)).named()]
     contents = {  # both are made before either is written
-        "encoder": _onnx("encoder", vae, vae.encode, "images", vae.image_shape, ["mu", "logvar"]),
-        "decoder": _onnx("decoder", vae, decode, "z", [vae.latent_dim], ["images", "logits"]),
+        "encoder": _onnx("encoder", vae, encode, "images", vae.image_shape, parameters),
+        "decoder": _onnx("decoder", vae, decode, "z", [vae.posterior.size], ["images", "logits"]),
     }
     files = ONNXFiles(*(Path(folder) / f"{name}.onnx" for name in contents))
     for file, content in zip(files, contents.values(), strict=True):

@@ -10,23 +10,23 @@ __all__ = ["own_place"]
 
 
 def own_place(
-    latent_dim: int, shape: Sequence[int], padded_dim: int, padded: Sequence[int]
+    size: int, shape: Sequence[int], padded_size: int, padded: Sequence[int]
 ) -> EllipsisType | tuple[Tensor, ...]:
     """Return the index of a model's own weights among the padded ones.
 
     Arguments:
-        latent_dim: ``latent_dim`` of the model.
+        size: number of numbers that represent the model's latents.
         shape: shape of its weights.
-        padded_dim: ``latent_dim`` of the stack.
-        padded: shape of the padded weights. Along a dimension of ``2 * latent_dim`` (the encoder's output), the halves
-            are mu and logvar.
+        padded_size: this number in the stack.
+        padded: shape of the padded weights. Along a dimension of several times ``size`` (the encoder's output), these
+            are blocks with their own padding: mu and logvar of a Gaussian.
     """
     if tuple(shape) == tuple(padded):
         return ...
     places = []
     for own, wide in zip(shape, padded, strict=True):
         place = torch.arange(own)
-        if own != wide and own == 2 * latent_dim:
-            place[latent_dim:] += padded_dim - latent_dim
+        if own != wide:
+            place += place // size * (padded_size - size)
         places.append(place)
     return torch.meshgrid(*places, indexing="ij")

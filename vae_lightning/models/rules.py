@@ -1,5 +1,10 @@
 """Rules for the arguments of models and of their optimisers."""
 
+from collections.abc import Mapping
+from typing import Any
+
+from vae_lightning.config.errors import InputError
+from vae_lightning.config.moved_names import current_name
 from vae_lightning.config.rules import (
     Rule,
     boolean,
@@ -13,6 +18,10 @@ from vae_lightning.config.rules import (
     target,
     text,
 )
+from vae_lightning.posteriors import rules as posteriors
+from vae_lightning.priors import rules as priors
+
+__all__ = ["OPTIMIZER", "RULES", "check_support", "other_support"]
 
 RULES: dict[str, dict[str, Rule]] = {
     "VAE": {
@@ -49,3 +58,28 @@ OPTIMIZER: dict[str, Rule] = {
     "momentum": number(at_least=0, below=1),
     "fused": optional(boolean),
 }
+
+
+def check_support(model: Mapping[str, Any]) -> None:
+    """Refuse a prior of other latents than the posterior's, as far as both are ours; the model checks all others.
+
+    Raises:
+        InputError: naming both.
+    """
+    nodes = [model.get(group) for group in ("posterior", "prior")]
+    if not all(isinstance(node, Mapping) for node in nodes):
+        return
+    posterior, prior = (current_name(str(node["_target_"])).rpartition(".") for node in nodes if node)
+    if posterior[0] != "vae_lightning.posteriors" or prior[0] != "vae_lightning.priors":
+        return
+    latents, support = posteriors.SUPPORTS.get(posterior[2]), priors.SUPPORTS.get(prior[2])
+    if None not in (latents, support) and latents != support:
+        raise InputError(other_support(posterior[2], str(latents), prior[2], str(support)))
+
+
+def other_support(posterior: str, latents: str, prior: str, support: str) -> str:
+    """Return the error message for a prior with another support than the posterior."""
+    return (
+        f"prior={prior}: must be another, because it is a distribution of {support}, and the latents of "
+        f"posterior={posterior} are {latents}"
+    )

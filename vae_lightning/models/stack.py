@@ -23,7 +23,8 @@ from vae_lightning.models.trainable import Trainable
 from vae_lightning.models.vae import VAE
 from vae_lightning.models.weight_matrix import WeightMatrix
 from vae_lightning.objectives.draws import ELBO, Draws
-from vae_lightning.posteriors.gaussian import Gaussian
+from vae_lightning.posteriors.distribution import Distribution
+from vae_lightning.posteriors.posterior import Posterior
 from vae_lightning.streams import NormalStream, generator
 
 __all__ = ["Stack"]
@@ -43,10 +44,11 @@ class _Method(nn.Module):
 class Stack(Trainable):
     """K models of one architecture, trained together, each as if it were alone.
 
-    They may differ in ``latent_dim``, ``seed``, the optimiser's arguments and the objective's ``beta``. A smaller
-    ``latent_dim`` is padded with zero weights that get zero noise: mu, logvar, their KL and all gradients there are
-    exactly zero, and stay so. If the loss or the weights of a model become non-finite, ``failures`` describes it, and
-    the other models are not affected. Put models with the same optimiser side by side, so that they share its steps.
+    They may differ in ``seed``, the optimiser's arguments, the objective's ``beta`` and, where the latent variables are
+    independent of each other, in ``latent_dim``. A smaller ``latent_dim`` is padded with zero weights; latents, KL,
+    densities and all gradients there are exactly zero, and stay so. If the loss or the weights of a model become
+    non-finite, ``failures`` describes it, and the other models are not affected. Put models with the same optimiser
+    side by side, so that they share its steps.
 
     A :class:`VAE` of linear layers is computed with batched matrix products; any other model, with custom networks or
     methods, with ``torch.func.vmap`` over the weights of all models.
@@ -68,7 +70,7 @@ class Stack(Trainable):
         torch.Size([2, 16])
     """
 
-    own_dims: Tensor
+    own_dims: Tensor | None
 
     def __init__(self, vaes: Sequence[VAE]) -> None:
         super().__init__()
@@ -86,25 +88,27 @@ class Stack(Trainable):
         self.latent_dim = max(vae.latent_dim for vae in vaes)
         self.model = copy.deepcopy(next(vae for vae in vaes if vae.latent_dim == self.latent_dim))
         self.objective, self.estimator, self.schedule = self.model.objective, self.model.estimator, self.model.schedule
-        self.prior, self.image_shape = self.model.prior, self.model.image_shape
+        self.image_shape = self.model.image_shape
         dims = torch.tensor([[vae.latent_dim] for vae in vaes])
         own_dims = (torch.arange(self.latent_dim) < dims).to(next(self.model.parameters()))
-        self.register_buffer("own_dims", own_dims[:, None], persistent=False)  # (K, 1, latent_dim)
+        padded = bool((dims < self.latent_dim).any())
+        # (K, 1, latent_dim)
+        self.register_buffer("own_dims", own_dims[:, None] if padded else None, persistent=False)
         self._by_matrix_products = by_matrix_products(self.model)
         # The layers whose gradients a step in a block overwrites, and all other weights, whose gradients accumulate.
         self._batched: list[BatchedLinear] = []
         if self._by_matrix_products:
-            replace_linear(self.model, len(vaes))
-            self._batched = [layer for layer in self.model.modules() if isinstance(layer, BatchedLinear)]
-            self._add_model_dimension(self.model.likelihood)
-        else:
-            for module in self.model.modules():
+            networks = nn.ModuleList([self.model.encoder, self.model.decoder])
+            replace_linear(networks, len(vaes))
+            self._batched = [layer for layer in networks.modules() if isinstance(layer, BatchedLinear)]
+        for module in self.model.modules():
+            if not isinstance(module, BatchedLinear):
                 self._add_model_dimension(module)
         with torch.no_grad():
             for name, weight in self.model.named_parameters():
                 for vae, padded in zip(vaes, weight, strict=True):
                     own = vae.get_parameter(name)
-                    padded[own_place(vae.latent_dim, own.shape, self.latent_dim, padded.shape)] = own
+                    padded[own_place(vae.posterior.size, own.shape, self.posterior.size, padded.shape)] = own
         if not self._by_matrix_products:
             self._check_losses()
         for name in self.objective.FREE:
@@ -135,8 +139,9 @@ class Stack(Trainable):
         image = weights.new_full((1, *self.model.image_shape), 0.5)
         try:
             with torch.no_grad():
-                found = self.elbo(image[None], weights.new_zeros(len(self.vaes), 1, self.latent_dim)).loss[:, 0]
-                own = [vae.elbo(image, weights.new_zeros(1, vae.latent_dim)).loss[0] for vae in self.vaes]
+                noise = weights.new_zeros(len(self.vaes), 1, self.posterior.noise_size)
+                found = self.elbo(image[None], noise).loss[:, 0]
+                own = [vae.elbo(image, noise[0, :, : vae.posterior.noise_size]).loss[0] for vae in self.vaes]
         except Exception as error:  # a custom model may raise anything inside vmap
             raise InputError(f"{type(self.model).__name__}: torch.func cannot stack it: {one_line(error)}") from error
         if not torch.allclose(found, torch.stack(own), rtol=1e-3):
@@ -148,7 +153,9 @@ class Stack(Trainable):
             for name, weight in self.model.named_parameters():
                 for vae, padded in zip(self.vaes, weight.cpu(), strict=True):
                     own = vae.get_parameter(name)
-                    own.data = padded[own_place(vae.latent_dim, own.shape, self.latent_dim, padded.shape)].clone()
+                    own.data = padded[
+                        own_place(vae.posterior.size, own.shape, self.posterior.size, padded.shape)
+                    ].clone()
         return self.vaes
 
     @property
@@ -160,19 +167,28 @@ class Stack(Trainable):
     def likelihood(self) -> Likelihood:  # type: ignore[override]
         return self.model.likelihood
 
-    def encode(self, images: Tensor) -> Gaussian:
-        """Return each model's posterior of each image, ``(K, B, latent_dim)``; zero beyond the model's ``latent_dim``.
+    @property
+    def posterior(self) -> Posterior:  # type: ignore[override]
+        return self.model.posterior
+
+    def encode(self, images: Tensor) -> Distribution:
+        """Return each model's posterior of each image, with tensors ``(K, B, ...)``.
+
+        Latent variables beyond a model's ``latent_dim`` are padding.
 
         Arguments:
             images: ``(K, B, C, H, W)``, or ``(1, B, C, H, W)`` if all models see the same images.
         """
-        if self._by_matrix_products:
-            mu, logvar = self.model.encode(images)
-        else:
-            mu, logvar = self._each("encode", (images, 0))
-        # The padding is zero already; this stops the gradient of a density in its variance, which is not zero.
-        own = self.own_dims.to(mu)
-        return Gaussian(mu * own, logvar * own)
+        posterior: Distribution
+        posterior = self.model.encode(images) if self._by_matrix_products else self._each("encode", (images, 0))
+        return posterior
+
+    def prior_distribution(self) -> Distribution:
+        """Return each model's prior, with tensors ``(K, 1, ...)``, or ``(1, ...)`` if none is learned."""
+        if self._by_matrix_products or not any(True for _ in self.model.prior.parameters()):
+            return self.model.prior_distribution()
+        prior: Distribution = self._each("prior_distribution")
+        return prior
 
     def nll(self, z: Tensor, images: Tensor) -> Tensor:
         """Return -log p(x|z) of each image for each model, in nats, ``(..., K, B)``.
@@ -191,9 +207,12 @@ class Stack(Trainable):
 
         Arguments:
             images: ``(K, B, C, H, W)``, or ``(1, B, C, H, W)`` if all models see the same images.
-            noise: ``(K, B, latent_dim)`` from N(0, I), zero beyond a model's own ``latent_dim``.
+            noise: ``(K, B, noise_size)`` from N(0, I).
         """
-        return draw(self, images, noise[None]).elbo()
+        return self._draws(images, noise[None]).elbo()
+
+    def _draws(self, images: Tensor, noise: Tensor) -> Draws:
+        return draw(self, images, noise, None if self.own_dims is None else self.own_dims.to(noise))
 
     def _each(self, method: str, *inputs: tuple[Tensor, int]) -> Any:
         """Call a method of all models; each input comes with the index of its model dimension, of size K or 1."""
@@ -201,7 +220,7 @@ class Stack(Trainable):
         shared = [given.shape[dim] == 1 for given, dim in inputs]
         arguments = [given.squeeze(dim) if one else given for (given, dim), one in zip(inputs, shared, strict=True)]
         dims = tuple(None if one else dim for (_, dim), one in zip(inputs, shared, strict=True))
-        each = vmap(partial(functional_call, module), in_dims=(0, dims), out_dims=inputs[0][1])
+        each = vmap(partial(functional_call, module), in_dims=(0, dims), out_dims=inputs[0][1] if inputs else 0)
         return each(dict(module.named_parameters()), tuple(arguments))
 
     def configure_optimizers(self) -> Any:
@@ -277,19 +296,24 @@ class Stack(Trainable):
             self.manual_backward(loss)
 
     def _evaluation_draws(self, images: Tensor) -> Draws:
-        return draw(self, images[None], self._draw(self._eval_noise, len(images))[None])
+        return self._draws(images[None], self._draw(self._eval_noise, len(images))[None])
 
     def _noise(self, name: str, *indices: int) -> list[NormalStream]:
         dtype = next(self.parameters()).dtype
         return [
-            NormalStream(generator(vae.seed, name, *indices), vae.latent_dim, self.device, dtype) for vae in self.vaes
+            NormalStream(generator(vae.seed, name, *indices), vae.posterior.noise_size, self.device, dtype)
+            for vae in self.vaes
         ]
 
     def _draw(self, streams: Sequence[NormalStream], count: int) -> Tensor:
-        """Return the next rows of each model's stream, ``(K, count, latent_dim)``, zero beyond its ``latent_dim``."""
-        noise = next(self.parameters()).new_zeros(len(streams), count, self.latent_dim)
-        for own, stream in zip(noise, streams, strict=True):
-            own[:, : stream.size] = stream.draw(count)
+        """Return the next rows of each model's stream, ``(K, count, noise_size)``, zero in its padding."""
+        noise = next(self.parameters()).new_zeros(len(streams), count, self.posterior.noise_size)
+        for own, vae, stream in zip(noise, self.vaes, streams, strict=True):
+            if stream.size == noise.shape[-1]:
+                own.copy_(stream.draw(count))
+            else:  # blocks with their own padding
+                blocks = (self.posterior.noise_parts, -1)
+                own.unflatten(-1, blocks)[..., : vae.posterior.size] = stream.draw(count).unflatten(-1, blocks)
         return noise
 
     def _check_divergence(self, losses: Tensor) -> None:

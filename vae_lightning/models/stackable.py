@@ -8,6 +8,8 @@ from torch import nn
 from vae_lightning.config.targets import find_class
 from vae_lightning.models.vae import VAE
 from vae_lightning.objectives.objective import Objective
+from vae_lightning.posteriors.posterior import Posterior
+from vae_lightning.priors.prior import Prior
 
 __all__ = ["ELEMENTWISE", "by_matrix_products", "in_common"]
 
@@ -27,7 +29,17 @@ def in_common(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
         objective = common["objective"]
         free = find_class("objective._target_", objective["_target_"], Objective).FREE  # type: ignore[type-abstract]
         common["objective"] = {name: value for name, value in objective.items() if name not in free}
+    if not _can_pad(hyperparameters):
+        common["latent_dim"] = hyperparameters["latent_dim"]
     return common
+
+
+def _can_pad(hyperparameters: Mapping[str, Any]) -> bool:
+    """Return whether models with other latent_dims can be padded, because their latent variables are independent."""
+    if not {"latent_dim", "posterior", "prior"} <= set(hyperparameters):  # not those of a model
+        return True
+    bases: list[tuple[str, Any]] = [("posterior", Posterior), ("prior", Prior)]
+    return all(find_class(f"{key}._target_", hyperparameters[key]["_target_"], base).factorised for key, base in bases)
 
 
 def by_matrix_products(vae: VAE) -> bool:
@@ -37,7 +49,8 @@ def by_matrix_products(vae: VAE) -> bool:
     """
     return (
         type(vae) is VAE
-        and vars(type(vae.likelihood)).get("any_batch", False)  # not inherited: a subclass may compute otherwise
+        # Not inherited: a subclass may compute otherwise.
+        and all(vars(type(part)).get("any_batch", False) for part in (vae.likelihood, vae.posterior, vae.prior))
         and all(
             type(layer) in (nn.Linear, *_ANY_BATCH)
             or (type(layer) is nn.Flatten and layer.start_dim < 0)

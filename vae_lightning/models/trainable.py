@@ -20,10 +20,10 @@ from vae_lightning.models.draw import draw
 from vae_lightning.objectives.draws import ELBO, Draws
 from vae_lightning.objectives.elbo import NegativeELBO
 from vae_lightning.objectives.objective import Objective
-from vae_lightning.posteriors.gaussian import Gaussian
+from vae_lightning.posteriors.distribution import Distribution
+from vae_lightning.posteriors.posterior import Posterior
 from vae_lightning.posteriors.statistics import PosteriorMoments
 from vae_lightning.precision import in_double_precision, sum_in_double
-from vae_lightning.priors.prior import Prior
 from vae_lightning.schedules.constant import Constant
 from vae_lightning.schedules.learning_rate import ScheduledLR
 from vae_lightning.schedules.schedule import Schedule
@@ -49,7 +49,7 @@ class Trainable(LightningModule):
     objective: Objective
     estimator: Estimator
     schedule: Schedule
-    prior: Prior
+    posterior: Posterior
     likelihood: Likelihood
     image_shape: tuple[int, ...]
 
@@ -63,8 +63,12 @@ class Trainable(LightningModule):
     # What differs between one model and a stack.
 
     @abstractmethod
-    def encode(self, images: Tensor) -> Gaussian:
+    def encode(self, images: Tensor) -> Distribution:
         """Return the posterior of each image."""
+
+    @abstractmethod
+    def prior_distribution(self) -> Distribution:
+        """Return the prior."""
 
     @abstractmethod
     def nll(self, z: Tensor, images: Tensor) -> Tensor:
@@ -109,7 +113,7 @@ class Trainable(LightningModule):
 
     @abstractmethod
     def _store_kl(self, kl: Tensor) -> None:
-        """Store the KL by dimension, ``(..., latent_dim)``."""
+        """Store the mean KL, ``(..., latent_dim)`` or ``(..., 1)``."""
 
     @abstractmethod
     def _named(self, name: str, values: Tensor) -> dict[str, Tensor]:
@@ -150,6 +154,7 @@ class Trainable(LightningModule):
     def on_train_start(self) -> None:
         # Lightning's monitors log at this count of batches; with blocks, it would not be one of steps.
         self.trainer.fit_loop.epoch_loop._batches_that_stepped = self.global_step
+        self.posterior.step = self.global_step
         ends, steps = self.schedule.total_steps, self._total_steps()
         if ends is not None and ends < steps and self.trainer.is_global_zero:
             factor = self.schedule(ends)
@@ -199,20 +204,23 @@ class Trainable(LightningModule):
             optimizer.step()
             if scheduler is not None:
                 scheduler.step()
-            self._close_full_window()
+            self._end_step()
         self.trainer.fit_loop.epoch_loop._batches_that_stepped += len(steps) - 1
         return loss.detach()
 
     def _loss(self, images: Any, noise: Tensor, count: int) -> Tensor:
-        draws = draw(self, images, noise)
+        draws = self._draws(images, noise)
         objective = self.estimator.loss(self.objective(draws, self.global_step), draws)
         self._objective = objective.detach()
         self._window.append((self._objective, draws.nll.detach(), draws.kl.detach()))
         self._rates = self._learning_rates()  # before a schedule sets that of the next step
         return self._total(objective, count)
 
+    def _draws(self, images: Any, noise: Tensor) -> Draws:
+        return draw(self, images, noise)
+
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        self._close_full_window()
+        self._end_step()
         if self._epoch_may_end(batch_idx):
             self._close_window()
             self._log_epoch()
@@ -231,8 +239,10 @@ class Trainable(LightningModule):
             (automatic if self.automatic_optimization else manual)["total"] |= {"ready": step, "completed": step}
         if checkpoint.get("lr_schedulers") == []:
             checkpoint["lr_schedulers"] = [{"last_epoch": step}]
+        self.posterior.step = step
 
-    def _close_full_window(self) -> None:
+    def _end_step(self) -> None:
+        self.posterior.step = self.global_step
         if len(self._window) >= WINDOW:
             self._close_window()
 
@@ -278,7 +288,7 @@ class Trainable(LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         self._eval_noise = self._noise("evaluation")
-        self._posteriors = PosteriorMoments()
+        self._posteriors = PosteriorMoments(self.posterior.latent_dim)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         self._evaluate("val", self._images(batch, batch_idx))
@@ -298,7 +308,7 @@ class Trainable(LightningModule):
 
     def _evaluate(self, stage: str, images: Tensor) -> None:
         draws = self._evaluation_draws(images)
-        self._posteriors.add(draws.mu, draws.kl)
+        self._posteriors.add(draws.posterior.mean, draws.kl)
         elbo = draws.elbo()
         self._log_means(stage, elbo.sums(), elbo.loss.shape[-1])
 

@@ -10,20 +10,21 @@ from torch.optim import Optimizer
 from vae_lightning.config.arguments import checked
 from vae_lightning.config.errors import InputError
 from vae_lightning.config.rules import check
-from vae_lightning.config.targets import build, find_class
+from vae_lightning.config.targets import build
 from vae_lightning.estimators.estimator import Estimator
 from vae_lightning.likelihoods.likelihood import Likelihood
 from vae_lightning.models.batch import images_of
 from vae_lightning.models.divergence import divergence
 from vae_lightning.models.draw import draw
-from vae_lightning.models.rules import OPTIMIZER
+from vae_lightning.models.rules import OPTIMIZER, other_support
 from vae_lightning.models.trainable import Trainable
 from vae_lightning.networks.custom import build_network
 from vae_lightning.networks.mlp import mlp_decoder, mlp_encoder
 from vae_lightning.objectives.draws import ELBO, Draws
 from vae_lightning.objectives.objective import Objective
-from vae_lightning.posteriors.gaussian import Gaussian
-from vae_lightning.posteriors.kl import check_kl
+from vae_lightning.posteriors.distribution import Distribution
+from vae_lightning.posteriors.gaussian import GaussianDistribution
+from vae_lightning.posteriors.posterior import Posterior
 from vae_lightning.precision import in_single_precision
 from vae_lightning.priors.prior import Prior
 from vae_lightning.schedules.schedule import Schedule
@@ -34,7 +35,7 @@ __all__ = ["ADAM", "VAE"]
 # Defaults.
 WIDTHS = (128,)
 GAUSSIAN: Mapping[str, Any] = {"_target_": "vae_lightning.posteriors.Gaussian"}
-STANDARD_NORMAL: Mapping[str, Any] = {"_target_": "vae_lightning.priors.StandardNormal"}
+STANDARD: Mapping[str, Any] = {"_target_": "vae_lightning.priors.Standard"}
 BERNOULLI: Mapping[str, Any] = {"_target_": "vae_lightning.likelihoods.Bernoulli"}
 NEGATIVE_ELBO: Mapping[str, Any] = {"_target_": "vae_lightning.objectives.NegativeELBO"}
 REPARAMETERIZATION: Mapping[str, Any] = {"_target_": "vae_lightning.estimators.Reparameterization"}
@@ -43,7 +44,7 @@ CONSTANT: Mapping[str, Any] = {"_target_": "vae_lightning.schedules.Constant"}
 
 
 class VAE(Trainable):
-    """A variational autoencoder with a Gaussian posterior.
+    """A variational autoencoder.
 
     Images are ``(..., C, H, W)`` with values in [0, 1]; any leading dimensions are batch dimensions. In training a
     batch is ``(images, labels)``, the images ``(B, C, H, W)`` for one optimiser step or ``(S, B, C, H, W)`` for a block
@@ -61,9 +62,12 @@ class VAE(Trainable):
         decoder_widths: hidden layers of such a decoder; None for the encoder's in reverse.
         activation: between linear layers, one of :data:`vae_lightning.networks.ACTIVATIONS`.
         encoder: ``_target_``, the full name of a ``torch.nn.Module``, and its arguments, plain values; None for linear
-            layers. It is made as ``Class(image_shape=..., latent_dim=..., **arguments)`` and maps images ``(B, C, H,
-            W)`` to ``(B, 2 * latent_dim)``, mu and logvar side by side; several batch dimensions are flattened for it.
-        decoder: likewise, from ``(B, latent_dim)`` to the pixels' logits ``(B, C, H, W)``.
+            layers. It is made as ``Class(image_shape=..., latent_dim=..., **arguments)``, with ``outputs=...`` as well
+            if it has such an argument, and maps images ``(B, C, H, W)`` to the numbers that the posterior takes, ``(B,
+            outputs)``: ``(B, 2 * latent_dim)`` for a Gaussian, mu and logvar side by side. Several batch dimensions
+            are flattened for it.
+        decoder: likewise, from latents ``(B, latent_dim)`` to the pixels' logits ``(B, C, H, W)``; its ``latent_dim``
+            is the number of numbers that represent the latents.
         image_shape: ``(C, H, W)``.
         likelihood: ``_target_``, a :class:`vae_lightning.likelihoods.Likelihood`, and its arguments.
         objective: the training loss: ``_target_``, a :class:`vae_lightning.objectives.Objective`, and its arguments.
@@ -74,17 +78,20 @@ class VAE(Trainable):
         schedule: the factor of the learning rate at each optimiser step: ``_target_``, a
             :class:`vae_lightning.schedules.Schedule`, and its arguments.
         seed: seed of the initial weights and the latent noise; global generators are neither used nor changed.
-        posterior: ``_target_``, a :class:`vae_lightning.posteriors.Gaussian`.
+        posterior: the family of the posterior: ``_target_``, a :class:`vae_lightning.posteriors.Posterior`, and its
+            arguments.
         prior: ``_target_``, a :class:`vae_lightning.priors.Prior`, and its arguments.
 
     Attributes:
-        kl_by_dimension: the KL of each latent dimension in nats, ``(latent_dim,)``, averaged over the images of the
-            last validation or test; None before.
+        kl_by_dimension: the KL of each latent variable in nats, ``(latent_dim,)``, averaged over the images of the
+            last validation or test; of all together, ``(1,)``, if the posterior or the prior does not factorise; None
+            before.
 
     Raises:
         InputError: if an argument breaks its rule (:mod:`vae_lightning.models.rules`), an encoder or decoder cannot be
-            built or maps to another shape, the KL of the posterior from the prior is not known in closed form, or the
-            objective's gradient goes through the latents and the estimator's does not.
+            built or maps to another shape, the prior has another support than the posterior, the objective needs a KL
+            by dimension that is not known in closed form, or its gradient goes through the latents and the estimator's
+            does not.
 
     References:
         Auto-Encoding Variational Bayes, Kingma and Welling, 2014 (https://arxiv.org/abs/1312.6114).
@@ -118,7 +125,7 @@ class VAE(Trainable):
         schedule: Mapping[str, Any] = CONSTANT,
         seed: int = 0,
         posterior: Mapping[str, Any] = GAUSSIAN,
-        prior: Mapping[str, Any] = STANDARD_NORMAL,
+        prior: Mapping[str, Any] = STANDARD,
     ) -> None:
         super().__init__()
         if image_shape is None:
@@ -133,9 +140,6 @@ class VAE(Trainable):
         self.kl_by_dimension: Tensor | None = None
         self.objective = build("objective", objective, Objective)  # type: ignore[type-abstract]
         self.estimator = build("estimator", estimator, Estimator)  # type: ignore[type-abstract]
-        self.posterior = find_class("posterior._target_", posterior["_target_"], Gaussian)
-        self.prior = build("prior", prior, Prior)  # type: ignore[type-abstract]
-        check_kl(self.posterior, type(self.prior))
         self.schedule = build("schedule", schedule, Schedule)  # type: ignore[type-abstract]
         if self.objective.reparameterized and not self.estimator.reparameterized:
             raise InputError(
@@ -144,17 +148,21 @@ class VAE(Trainable):
             )
         sizes: dict[str, Any] = {"image_shape": self.image_shape, "latent_dim": latent_dim}
         with seeded(seed, "initialisation"):
+            self.posterior = build("posterior", posterior, Posterior, latent_dim=latent_dim)  # type: ignore[type-abstract]
+            size, outputs = self.posterior.size, self.posterior.outputs
             self.encoder: nn.Module = (
-                mlp_encoder(image_shape, widths, latent_dim, activation)
+                mlp_encoder(image_shape, widths, outputs, activation)
                 if encoder is None
-                else build_network("encoder", encoder, self.image_shape, [2 * latent_dim], **sizes)
+                else build_network("encoder", encoder, self.image_shape, [outputs], {"outputs": outputs}, **sizes)
             )
             self.decoder: nn.Module = (
-                mlp_decoder(latent_dim, decoder_widths or widths[::-1], image_shape, activation)
+                mlp_decoder(size, decoder_widths or widths[::-1], image_shape, activation)
                 if decoder is None
-                else build_network("decoder", decoder, [latent_dim], self.image_shape, **sizes)
+                else build_network("decoder", decoder, [size], self.image_shape, **{**sizes, "latent_dim": size})
             )
             self.likelihood = build("likelihood", likelihood, Likelihood)  # type: ignore[type-abstract]
+            self.prior = build("prior", prior, Prior, **sizes)  # type: ignore[type-abstract]
+        self._check_kl()
         self.configure_optimizers()  # so that bad arguments are refused now
 
     @classmethod
@@ -172,26 +180,63 @@ class VAE(Trainable):
             checkpoint_path, map_location, hparams_file, strict, weights_only, **arguments
         )
 
-    def encode(self, images: Tensor) -> Gaussian:
-        """Return the posterior of each image: ``(..., C, H, W)`` to mu and logvar, both ``(..., latent_dim)``."""
-        return self.posterior.of(self.encoder(images))
+    def _check_kl(self) -> None:
+        """Refuse a prior, or an objective, that does not go with the posterior.
+
+        Raises:
+            InputError: naming both.
+        """
+        posterior, prior = type(self.posterior).__name__, type(self.prior).__name__
+        if self.prior.support is not None and self.prior.support != self.posterior.support:
+            raise InputError(other_support(posterior, self.posterior.support, prior, self.prior.support))
+        if self.objective.kl_by_dimension and not (self.factorised and self._kl_is_exact()):
+            raise InputError(
+                f"objective={type(self.objective).__name__}: must be another, because it needs the KL of each latent "
+                f"variable in closed form, which is not known for posterior={posterior} and prior={prior}"
+            )
+
+    @property
+    def factorised(self) -> bool:
+        """Whether the latent variables are independent in posterior and prior; the KL is then by dimension."""
+        return self.posterior.factorised and self.prior.factorised
+
+    def _kl_is_exact(self) -> bool:
+        weight = next(self.parameters())
+        posterior = self.posterior(weight.new_zeros(1, self.posterior.outputs))
+        return posterior.kl(self.prior_distribution()) is not None
+
+    def encode(self, images: Tensor) -> Any:
+        """Return the posterior of each image, a :class:`vae_lightning.posteriors.Distribution`.
+
+        Arguments:
+            images: ``(..., C, H, W)``.
+
+        Returns:
+            For a Gaussian, a named tuple of mu and logvar, both ``(..., latent_dim)``.
+        """
+        return self.posterior(self.encoder(images))
+
+    def prior_distribution(self) -> Distribution:
+        """Return the prior, with tensors that broadcast with those of any images."""
+        prior: Distribution = self.prior(self, next(self.parameters()))
+        return prior
 
     @staticmethod
     def reparameterize(mu: Tensor, logvar: Tensor, noise: Tensor) -> Tensor:
-        """Return the latents mu + exp(logvar / 2) * noise, all ``(..., latent_dim)``.
+        """Return the latents of a Gaussian, mu + exp(logvar / 2) * noise, all ``(..., latent_dim)``.
 
         They are a deterministic, differentiable function of mu and logvar, because the noise ~ N(0, I) is an argument
         (Kingma and Welling, 2014, section 2.4).
         """
-        return Gaussian(mu, logvar).rsample(noise)
+        return GaussianDistribution(mu, logvar).rsample(noise)
 
     def decode(self, z: Tensor) -> Tensor:
-        """Decode latents ``(..., latent_dim)`` to the logits of the pixels, ``(..., C, H, W)``, for the likelihood."""
+        """Decode latents ``(..., size)`` to the logits of the pixels, ``(..., C, H, W)``, for the likelihood."""
         logits: Tensor = self.decoder(z)
         return logits
 
     def nll(self, z: Tensor, images: Tensor) -> Tensor:
-        """Return -log p(x|z) in nats, ``(...)``, of images ``(..., C, H, W)`` given latents ``(..., latent_dim)``."""
+        """Return -log p(x|z) in nats, ``(...)``, of images ``(..., C, H, W)`` given latents ``(..., size)``."""
         nll: Tensor = self.likelihood.nll(in_single_precision(self.decode(z)), images)
         return nll
 
@@ -200,10 +245,10 @@ class VAE(Trainable):
 
         Arguments:
             images: ``(..., C, H, W)``, in [0, 1].
-            noise: ``(..., latent_dim)`` from N(0, I); if None, drawn from torch's global generator.
+            noise: ``(..., noise_size)`` from N(0, I); if None, drawn from torch's global generator.
         """
         if noise is None:
-            noise = images.new_empty(*images.shape[: -len(self.image_shape)], self.latent_dim).normal_()
+            noise = images.new_empty(*images.shape[: -len(self.image_shape)], self.posterior.noise_size).normal_()
         return draw(self, images, noise[None]).elbo()
 
     def forward(self, images: Tensor) -> Tensor:
@@ -212,18 +257,20 @@ class VAE(Trainable):
 
     def reconstruct(self, images: Tensor) -> Tensor:
         """Return images ``(..., C, H, W)`` decoded from the means of their posteriors, in [0, 1]."""
-        return self.likelihood.mean(self.decode(self.encode(images).mu))
+        return self.likelihood.mean(self.decode(self.encode(images).mean))
 
     def sample(self, count: int, noise: Tensor | None = None) -> Tensor:
         """Return images ``(count, C, H, W)`` decoded from the prior, in [0, 1].
 
         Arguments:
             count: number of images.
-            noise: ``(count, latent_dim)`` from N(0, I); if None, drawn from torch's global generator.
+            noise: ``(count, noise_size)`` from N(0, I), with the prior's ``noise_size``; if None, drawn from torch's
+                global generator.
         """
+        prior = self.prior_distribution()
         if noise is None:
-            noise = next(self.parameters()).new_empty(count, self.latent_dim).normal_()
-        return self.likelihood.mean(self.decode(self.prior.sample(noise)))
+            noise = next(self.parameters()).new_empty(count, prior.noise_size).normal_()
+        return self.likelihood.mean(self.decode(prior.rsample(noise)))
 
     def configure_optimizers(self) -> Any:
         """Build the optimiser of all parameters, and the schedule of its learning rate."""
@@ -286,7 +333,7 @@ class VAE(Trainable):
         dtype = next(self.parameters()).dtype
         if self.trainer.world_size > 1 and not self._shares_batches:
             indices = (*indices, self.trainer.global_rank)
-        return NormalStream(generator(self.seed, name, *indices), self.latent_dim, self.device, dtype)
+        return NormalStream(generator(self.seed, name, *indices), self.posterior.noise_size, self.device, dtype)
 
     def _check_divergence(self, losses: Tensor) -> None:
         weights = get_total_norm(self.parameters())

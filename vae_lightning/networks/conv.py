@@ -11,7 +11,7 @@ __all__ = ["ConvDecoder", "ConvEncoder"]
 
 
 class ConvEncoder(nn.Sequential):
-    """A convolutional encoder: images ``(B, C, H, W)`` to ``(B, 2 * latent_dim)``.
+    """A convolutional encoder: images ``(B, C, H, W)`` to ``(B, outputs)``.
 
     Each convolution halves height and width.
 
@@ -19,6 +19,7 @@ class ConvEncoder(nn.Sequential):
         image_shape: ``(C, H, W)``; the halves of odd heights and widths are rounded up.
         latent_dim: number of latent dimensions.
         channels: number of channels after each convolution.
+        outputs: number of numbers that the posterior takes; None for 2 * latent_dim, those of a Gaussian.
 
     Raises:
         InputError: if ``channels`` breaks its rule (:mod:`vae_lightning.networks.rules`).
@@ -34,8 +35,14 @@ class ConvEncoder(nn.Sequential):
     """
 
     @checked
-    def __init__(self, image_shape: Sequence[int], latent_dim: int, channels: Sequence[int] = (32, 64)) -> None:
-        super().__init__(*halving_layers(image_shape, latent_dim, channels, blocks=0))
+    def __init__(
+        self,
+        image_shape: Sequence[int],
+        latent_dim: int,
+        channels: Sequence[int] = (32, 64),
+        outputs: int | None = None,
+    ) -> None:
+        super().__init__(*halving_layers(image_shape, outputs or 2 * latent_dim, channels, blocks=0))
 
 
 class ConvDecoder(nn.Sequential):

@@ -1,5 +1,6 @@
 """Custom networks, named in a configuration."""
 
+import inspect
 from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vae_lightning.config.errors import InputError
-from vae_lightning.config.targets import build
+from vae_lightning.config.targets import build, find_class
 
 __all__ = ["Batched", "build_network"]
 
@@ -32,7 +33,12 @@ class Batched(nn.Module):
 
 
 def build_network(
-    key: str, node: Mapping[str, Any], inputs: Sequence[int], outputs: Sequence[int], **arguments: Any
+    key: str,
+    node: Mapping[str, Any],
+    inputs: Sequence[int],
+    outputs: Sequence[int],
+    offered: Mapping[str, Any] | None = None,
+    **arguments: Any,
 ) -> Batched:
     """Build the network that a configuration names, and check that it maps ``(2, *inputs)`` to ``(2, *outputs)``.
 
@@ -43,6 +49,7 @@ def build_network(
         node: ``_target_``, the full name of a ``torch.nn.Module``, and its arguments, plain values.
         inputs: shape of an input example.
         outputs: shape of an output example.
+        offered: further arguments, for a class that has such ones.
         arguments: further arguments of the class.
 
     Raises:
@@ -50,6 +57,8 @@ def build_network(
     """
     given, expected, name = (2, *inputs), (2, *outputs), node["_target_"]
     try:
+        accepted = inspect.signature(find_class(f"{key}._target_", name, nn.Module)).parameters
+        arguments |= {argument: value for argument, value in (offered or {}).items() if argument in accepted}
         network = build(key, node, nn.Module, **arguments)
         modes = [(module, module.training) for module in network.modules()]
         with torch.no_grad():

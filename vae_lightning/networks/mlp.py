@@ -20,15 +20,15 @@ ACTIVATIONS: Mapping[str, type[nn.Module]] = {
 
 
 def mlp_encoder(
-    image_shape: Sequence[int], widths: Sequence[int], latent_dim: int, activation: str = "relu"
+    image_shape: Sequence[int], widths: Sequence[int], outputs: int, activation: str = "relu"
 ) -> nn.Sequential:
-    """Return an encoder: images ``(..., C, H, W)`` to ``(..., 2 * latent_dim)``.
+    """Return an encoder: images ``(..., C, H, W)`` to ``(..., outputs)``.
 
-    The output is mu and logvar side by side, from one matrix for both heads.
+    The output is all parameters of the posterior side by side, from one matrix for all heads.
     """
     return nn.Sequential(
         nn.Flatten(start_dim=-len(image_shape)),
-        *_mlp([prod(image_shape), *widths, 2 * latent_dim], activation),
+        *_mlp([prod(image_shape), *widths, outputs], activation),
     )
 
 

@@ -30,15 +30,13 @@ class _Residual(nn.Module):
         return y
 
 
-def halving_layers(
-    image_shape: Sequence[int], latent_dim: int, channels: Sequence[int], blocks: int
-) -> list[nn.Module]:
+def halving_layers(image_shape: Sequence[int], outputs: int, channels: Sequence[int], blocks: int) -> list[nn.Module]:
     """Return the layers of an encoder: convolutions that halve height and width, each followed by residual blocks."""
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise([image_shape[0], *channels]):
         layers += [nn.Conv2d(inputs, outputs, 3, stride=2, padding=1), *_activation(outputs, blocks)]
     smallest = _sizes(image_shape, len(channels))[-1]
-    return [*layers, nn.Flatten(), nn.Linear(channels[-1] * prod(smallest), 2 * latent_dim)]
+    return [*layers, nn.Flatten(), nn.Linear(channels[-1] * prod(smallest), outputs)]
 
 
 def doubling_layers(

@@ -18,6 +18,7 @@ class ResidualEncoder(nn.Sequential):
         latent_dim: number of latent dimensions.
         channels: number of channels after each convolution that halves.
         blocks: number of residual blocks after each of these, with two convolutions each.
+        outputs: number of numbers that the posterior takes; None for 2 * latent_dim, those of a Gaussian.
 
     Raises:
         InputError: if ``channels`` or ``blocks`` breaks its rule (:mod:`vae_lightning.networks.rules`).
@@ -30,9 +31,14 @@ class ResidualEncoder(nn.Sequential):
 
     @checked
     def __init__(
-        self, image_shape: Sequence[int], latent_dim: int, channels: Sequence[int] = (16, 32), blocks: int = 1
+        self,
+        image_shape: Sequence[int],
+        latent_dim: int,
+        channels: Sequence[int] = (16, 32),
+        blocks: int = 1,
+        outputs: int | None = None,
     ) -> None:
-        super().__init__(*halving_layers(image_shape, latent_dim, channels, blocks))
+        super().__init__(*halving_layers(image_shape, outputs or 2 * latent_dim, channels, blocks))
 
 
 class ResidualDecoder(nn.Sequential):

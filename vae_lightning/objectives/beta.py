@@ -42,4 +42,4 @@ class BetaELBO(Objective):
     def __call__(self, draws: Draws, step: int) -> Terms:
         kl = draws.kl.sum(-1)
         beta = torch.as_tensor(self.beta, dtype=kl.dtype, device=kl.device)
-        return Terms(draws.nll.mean(0), (beta if self.schedule is None else beta * self.schedule(step)) * kl)
+        return Terms.of(draws, (beta if self.schedule is None else beta * self.schedule(step)) * kl)

@@ -7,11 +7,11 @@ __all__ = ["NegativeELBO"]
 
 
 class NegativeELBO(Objective):
-    """The negative evidence lower bound, with the KL in closed form.
+    """The negative evidence lower bound, with the KL in closed form where it is known.
 
     References:
         Auto-Encoding Variational Bayes, Kingma and Welling, 2014, equation 10 (https://arxiv.org/abs/1312.6114).
     """
 
     def __call__(self, draws: Draws, step: int) -> Terms:
-        return Terms(draws.nll.mean(0), draws.kl.sum(-1))
+        return Terms.of(draws, draws.kl.sum(-1))

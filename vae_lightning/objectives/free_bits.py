@@ -27,6 +27,8 @@ class FreeBits(Objective):
         (https://arxiv.org/abs/1606.04934), with each dimension as a group.
     """
 
+    kl_by_dimension = True
+
     @checked
     def __init__(self, free_nats: float = 0.1) -> None:
         self.free_nats = free_nats
@@ -35,4 +37,4 @@ class FreeBits(Objective):
         total, count = batch_total(draws.kl, dim=-2)
         # A KL of exactly 0 is the padding of a stack's smaller models.
         free = (total <= self.free_nats * count) & (total > 0)
-        return Terms(draws.nll.mean(0), draws.kl.masked_fill(free, self.free_nats).sum(-1))
+        return Terms.of(draws, draws.kl.masked_fill(free, self.free_nats).sum(-1))

@@ -40,7 +40,7 @@ class IWAE(Objective):
 
     def __call__(self, draws: Draws, step: int) -> Terms:
         if self.reparameterized:
-            log_weights = draws._replace(mu=draws.mu.detach(), logvar=draws.logvar.detach()).log_weights()
+            log_weights = draws._replace(posterior=draws.posterior.detach()).log_weights()
             if draws.z.requires_grad:
                 normalised = log_weights.detach().softmax(0).unsqueeze(-1)
                 # The gradient with respect to z already contains each weight once.

@@ -1,7 +1,7 @@
 """The base class of objectives (loss functions)."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Self
 
 from torch import Tensor
 
@@ -19,6 +19,17 @@ class Terms(NamedTuple):
     sampled: Tensor
     exact: Tensor
 
+    @classmethod
+    def of(cls, draws: Draws, kl: Tensor) -> Self:
+        """Return the mean reconstruction term over latents, and the KL, which is sampled unless it is exact.
+
+        Arguments:
+            draws: the draws of a batch.
+            kl: their KL, weighted, ``(..., B)``.
+        """
+        recon = draws.nll.mean(0)
+        return cls(recon, kl) if draws.exact_kl else cls(recon + kl, kl.new_zeros(()))
+
 
 class Objective(ABC):
     """The training loss: a function of each image's :class:`Draws`, averaged over the batch.
@@ -32,6 +43,9 @@ class Objective(ABC):
 
     # Numeric arguments in which the models of a stack may differ; in a stack they are tensors ``(K, 1)``.
     FREE: ClassVar[tuple[str, ...]] = ()
+
+    # Whether the objective needs a KL of each latent variable in closed form.
+    kl_by_dimension: ClassVar[bool] = False
 
     # Whether the objective defines its own gradient through the latents.
     reparameterized: bool = False

@@ -82,6 +82,10 @@ class StandardNormal(GaussianDistribution):
     def log_prob(self, z: Tensor) -> Tensor:
         return -0.5 * (z.square() + LOG_2_PI)
 
+    def quantiles(self, levels: Tensor, noise: Tensor) -> Tensor:
+        quantiles: Tensor = torch.special.ndtri(levels)[:, None].expand(-1, self.mu.shape[-1])
+        return quantiles
+
 
 class Gaussian(Posterior):
     """N(mu, diag(exp(logvar))), with mu and logvar side by side in the encoder's output.

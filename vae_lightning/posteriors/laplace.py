@@ -41,7 +41,8 @@ class LaplaceDistribution(_Parameters, Distribution):
     def rsample(self, noise: Tensor) -> Tensor:
         # The quantile at u = Phi(noise): b log 2u below the median. The logarithm of Phi keeps the tails.
         magnitude = -torch.special.log_ndtr(-noise.abs()) - math.log(2)
-        return self.loc + self.log_scale.exp() * magnitude * noise.sign()
+        z: Tensor = self.loc + self.log_scale.exp() * magnitude * noise.sign()
+        return z
 
     def log_prob(self, z: Tensor) -> Tensor:
         return -(z - self.loc).abs() * torch.exp(-self.log_scale) - self.log_scale - math.log(2)

@@ -1,8 +1,33 @@
 """Rules for the arguments of posteriors; the model adds latent_dim."""
 
-from vae_lightning.config.rules import Rule
+from vae_lightning.config.rules import Rule, boolean, integer, number, one_of, optional, target
+
+_CONCRETE: dict[str, Rule] = {
+    "temperature": number(above=0),
+    "schedule": optional(target),
+    "straight_through": boolean,
+    "kl": one_of("discrete", "relaxed"),
+    "relaxed_evaluation": boolean,
+}
 
 RULES: dict[str, dict[str, Rule]] = {
+    "Concrete": _CONCRETE,
+    "ConcreteBernoulli": _CONCRETE,
+    "ConcreteCategorical": {"categories": integer(at_least=2), **_CONCRETE},
     "Gaussian": {},
+    "GaussianFull": {"rank": optional(integer(at_least=1))},
     "Laplace": {},
+    "Logistic": {},
+    "MixtureOfGaussians": {"components": integer(at_least=1)},
+}
+
+# Posterior.support of the families above, for checks before torch is imported.
+SUPPORTS: dict[str, str] = {
+    "ConcreteBernoulli": "binary vectors",
+    "ConcreteCategorical": "one-hot vectors",
+    "Gaussian": "real numbers",
+    "GaussianFull": "real numbers",
+    "Laplace": "real numbers",
+    "Logistic": "real numbers",
+    "MixtureOfGaussians": "real numbers",
 }

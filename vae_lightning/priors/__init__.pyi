@@ -1,7 +1,6 @@
+from .mixture import Mixture
 from .prior import Prior
-from .standard import StandardNormal
+from .standard import Standard
+from .vamp import Vamp
 
-__all__ = [
-    "Prior",
-    "StandardNormal",
-]
+__all__ = ["Mixture", "Prior", "Standard", "Vamp"]

@@ -1,7 +1,16 @@
-"""Rules for the arguments of priors."""
+"""Rules for the arguments of priors; the model adds latent_dim and image_shape."""
 
-from vae_lightning.config.rules import Rule
+from vae_lightning.config.rules import Rule, integer
 
 RULES: dict[str, dict[str, Rule]] = {
-    "StandardNormal": {},
+    "Mixture": {"components": integer(at_least=1)},
+    "Standard": {},
+    "Vamp": {"components": integer(at_least=1)},
+}
+
+# Prior.support of the priors above, for checks before torch is imported; None: that of any posterior.
+SUPPORTS: dict[str, str | None] = {
+    "Mixture": "real numbers",
+    "Standard": None,
+    "Vamp": None,
 }

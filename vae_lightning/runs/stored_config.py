@@ -17,7 +17,7 @@ __all__ = ["check_same", "config_to_resume", "differences", "read_config", "relo
 # Options that were added after the first runs, with the values that all of those runs used.
 _LATER = {
     "posterior": {"_target_": "vae_lightning.posteriors.Gaussian"},
-    "prior": {"_target_": "vae_lightning.priors.StandardNormal"},
+    "prior": {"_target_": "vae_lightning.priors.Standard"},
 }
 
 # What every reader of a stored configuration relies on.

@@ -1,0 +1,93 @@
+"""Models of every family and prior: trained in a stack as alone."""
+
+import itertools
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from vae_lightning.config.errors import InputError
+from vae_lightning.models import VAE, Stack
+from vae_lightning.models.padding import own_place
+from vae_lightning.objectives.draws import Draws
+from vae_lightning.posteriors.rules import RULES as POSTERIORS
+from vae_lightning.priors.rules import RULES as PRIORS
+
+# Arguments besides the defaults, by name of the case.
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    **{name: (name, {}) for name in POSTERIORS if name != "Concrete"},
+    "GaussianFull, low rank": ("GaussianFull", {"rank": 2}),
+    "ConcreteBernoulli, relaxed": ("ConcreteBernoulli", {"kl": "relaxed"}),
+    "ConcreteCategorical, straight through": ("ConcreteCategorical", {"straight_through": True}),
+}
+OBJECTIVES = {
+    "ELBO": {"_target_": "vae_lightning.objectives.NegativeELBO"},
+    "IWAE": {"_target_": "vae_lightning.objectives.IWAE", "samples": 3, "doubly_reparameterized": False},
+    "DReG": {"_target_": "vae_lightning.objectives.IWAE", "samples": 3},
+}
+SHAPE = (1, 5, 4)
+
+
+class Custom(VAE):
+    """A subclass, which a stack evaluates with torch.func."""
+
+
+def _vae(case: str, prior: str, estimator: str, objective: str, latent_dim: int, seed: int, cls: type[VAE]) -> VAE:
+    name, arguments = CASES[case]
+    return cls(
+        latent_dim=latent_dim,
+        widths=[6],
+        image_shape=SHAPE,
+        posterior={"_target_": f"vae_lightning.posteriors.{name}", **arguments},
+        prior={
+            "_target_": f"vae_lightning.priors.{prior}",
+            **({} if prior in ("Standard", "Flow") else {"components": 2}),
+        },
+        estimator={"_target_": f"vae_lightning.estimators.{estimator}"},
+        objective=OBJECTIVES[objective],
+        seed=seed,
+    ).double()
+
+
+def _loss(model: Any, draws: Draws) -> Tensor:
+    loss: Tensor = model.estimator.loss(model.objective(draws, 0), draws).mean(-1)
+    return loss
+
+
+@pytest.mark.parametrize("latent_dims", [(3, 3), (3, 2)], ids=["same", "padded"])
+@pytest.mark.parametrize("prior", PRIORS)
+@pytest.mark.parametrize("case", CASES)
+def test_stacked_as_alone(case: str, prior: str, latent_dims: tuple[int, int]) -> None:
+    """Loss and gradients of each model are those that it has alone, and zero in the padding."""
+    images = torch.rand(4, *SHAPE, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    combinations = [("Reparameterization", "ELBO"), ("Reparameterization", "IWAE"), ("Reparameterization", "DReG")]
+    combinations += [("ScoreFunction", "ELBO"), ("ScoreFunction", "IWAE")]
+    for (estimator, objective), cls in itertools.product(combinations, (VAE, Custom)):
+        try:
+            vaes = [_vae(case, prior, estimator, objective, d, k, cls) for k, d in enumerate(latent_dims)]
+        except InputError as error:
+            assert f"prior={prior}: must be another" in str(error)
+            return
+        if latent_dims[0] != latent_dims[1] and not vaes[0].factorised:
+            with pytest.raises(InputError, match="latent_dim=2: must be 3 for all models of a stack"):
+                Stack(vaes)
+            return
+        stack = Stack(vaes)
+        samples = vaes[0].objective.samples
+        noise = stack._draw(stack._noise("noise"), samples * len(images)).unflatten(1, (samples, -1)).movedim(1, 0)
+        losses = _loss(stack, stack._draws(images[None], noise))
+        losses.sum().backward()
+        for k, (vae, stream) in enumerate(zip(vaes, stack._noise("noise"), strict=True)):
+            own_noise = stream.draw(samples * len(images)).unflatten(0, (samples, -1))
+            own_loss = _loss(vae, vae._draws(images, own_noise))
+            own_loss.backward()
+            torch.testing.assert_close(losses[k], own_loss, rtol=1e-10, atol=1e-10)
+            for name, weight in stack.model.named_parameters():
+                own, found = vae.get_parameter(name).grad, weight.grad
+                assert own is not None and found is not None, name
+                expected = torch.zeros_like(found[k])
+                expected[own_place(vae.posterior.size, own.shape, stack.posterior.size, found[k].shape)] = own
+                torch.testing.assert_close(
+                    found[k], expected, rtol=1e-9, atol=1e-9, msg=lambda text, n=name: f"{n}: {text}"
+                )

@@ -1,0 +1,151 @@
+"""Categorical latents and their relaxation."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from vae_lightning.config.arguments import checked
+from vae_lightning.posteriors.concrete import Concrete
+from vae_lightning.posteriors.distribution import Distribution
+
+__all__ = ["CategoricalDistribution", "ConcreteCategorical", "RelaxedCategoricalDistribution"]
+
+
+class _Parameters(NamedTuple):
+    logits: Tensor
+    temperature: Tensor
+
+
+class RelaxedCategoricalDistribution(_Parameters, Distribution):
+    r"""Independent Concrete (Gumbel-softmax) variables, side by side.
+
+    .. math:: z = \operatorname{softmax}\left(\frac{a + g}{T}\right), \qquad g = -\log(-\log u)
+
+    Attributes:
+        logits: a, the logarithms of the probabilities up to a constant, ``(..., B, latent_dim, categories)``.
+        temperature: T, ``(..., 1, 1, 1)``.
+    """
+
+    __slots__ = ()
+
+    event_dims = (2, 2)
+    shared = ("temperature",)
+
+    @property
+    def noise_size(self) -> int:
+        return self.logits.shape[-2] * self.logits.shape[-1]
+
+    @property
+    def mean(self) -> Tensor:
+        """The probabilities of the categories."""
+        return self.logits.softmax(-1).flatten(-2)
+
+    def _by_variable(self, z: Tensor) -> Tensor:
+        by_variable: Tensor = z.unflatten(-1, self.logits.shape[-2:])
+        return by_variable
+
+    def rsample(self, noise: Tensor) -> Tensor:
+        gumbel = -torch.log(-torch.special.log_ndtr(self._by_variable(noise)))
+        return ((self.logits + gumbel) / self.temperature).softmax(-1).flatten(-2)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        count, temperature = self.logits.shape[-1], self.temperature.squeeze(-1)
+        log_z = self._by_variable(z).clamp(min=torch.finfo(z.dtype).tiny).log()  # it may have been rounded to 0
+        shifted = self.logits - self.temperature * log_z
+        normalised = (shifted - log_z).sum(-1) - count * shifted.logsumexp(-1)
+        return normalised + math.lgamma(count) + (count - 1) * temperature.log()
+
+
+def _categorical_kl(logits: Tensor, other: Tensor) -> Tensor:
+    return (logits.softmax(-1) * (logits.log_softmax(-1) - other.log_softmax(-1))).sum(-1)
+
+
+class RelaxedCategoricalWithDiscreteKL(RelaxedCategoricalDistribution):
+    """Concrete variables, whose KL is that of the categorical variables with the same logits."""
+
+    __slots__ = ()
+
+    def kl(self, other: Distribution) -> Tensor | None:
+        return _categorical_kl(self.logits, other.logits) if isinstance(other, RelaxedCategoricalDistribution) else None
+
+
+class CategoricalDistribution(_Parameters, Distribution):
+    """Independent categorical variables as one-hot vectors side by side, with the gradient of their relaxation.
+
+    Attributes:
+        logits: logarithms of the probabilities up to a constant, ``(..., B, latent_dim, categories)``.
+        temperature: the temperature of the relaxation, ``(..., 1, 1, 1)``.
+    """
+
+    __slots__ = ()
+
+    event_dims = (2, 2)
+    shared = ("temperature",)
+    noise_size = RelaxedCategoricalDistribution.noise_size
+    mean = RelaxedCategoricalDistribution.mean
+
+    def rsample(self, noise: Tensor) -> Tensor:
+        relaxed = RelaxedCategoricalDistribution(*self).rsample(noise)
+        each = relaxed.detach().unflatten(-1, self.logits.shape[-2:])
+        hard = F.one_hot(each.argmax(-1), each.shape[-1]).to(each).flatten(-2)
+        return hard + (relaxed - relaxed.detach())
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        log_prob: Tensor = (z.unflatten(-1, self.logits.shape[-2:]) * self.logits.log_softmax(-1)).sum(-1)
+        return log_prob
+
+    def kl(self, other: Distribution) -> Tensor | None:
+        return _categorical_kl(self.logits, other.logits) if isinstance(other, CategoricalDistribution) else None
+
+
+class ConcreteCategorical(Concrete):
+    """Categorical latents, each a one-hot vector, with the logits of their categories from the encoder.
+
+    Arguments:
+        latent_dim: number of latent variables.
+        categories: number of categories of each.
+        temperature, schedule, straight_through, kl, relaxed_evaluation: as in :class:`Concrete`.
+
+    Raises:
+        InputError: as :class:`Concrete` does.
+    """
+
+    support = "one-hot vectors"
+    any_batch = True
+    Hard, Relaxed = CategoricalDistribution, RelaxedCategoricalDistribution
+    RelaxedWithDiscreteKL = RelaxedCategoricalWithDiscreteKL
+
+    @checked
+    def __init__(
+        self,
+        latent_dim: int,
+        categories: int = 10,
+        temperature: float = 0.67,
+        schedule: Mapping[str, Any] | None = None,
+        straight_through: bool = False,
+        kl: str = "discrete",
+        relaxed_evaluation: bool = False,
+    ) -> None:
+        super().__init__(latent_dim, temperature, schedule, straight_through, kl, relaxed_evaluation)
+        self.categories = categories
+
+    @property
+    def size(self) -> int:
+        return self.latent_dim * self.categories
+
+    def forward(self, encoded: Tensor) -> Distribution:
+        return self._of(encoded.unflatten(-1, (self.latent_dim, self.categories)), encoded)
+
+    def standard(self, like: Tensor) -> Distribution:
+        """Return categories with equal probabilities."""
+        return self._of(like.new_zeros(1, self.latent_dim, self.categories), like)
+
+    def moved(self, mean: Tensor, dimension: int, values: Tensor) -> Tensor:
+        """Return latents with one variable set to each of its categories, ``(categories, size)``."""
+        z = mean.view(self.latent_dim, self.categories).repeat(self.categories, 1, 1)
+        z[:, dimension] = torch.eye(self.categories).to(z)
+        return z.flatten(1)
