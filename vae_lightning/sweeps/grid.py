@@ -9,9 +9,10 @@ from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import filter_overrides
 from omegaconf import DictConfig
 
-from vae_lightning.config.errors import InputError
+from vae_lightning.config.errors import Incompatible, InputError
 from vae_lightning.config.refusal import remove_empty
 from vae_lightning.config.resolving import as_written, resolved
 from vae_lightning.runs.checking import check_composed, check_config
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 def remaining_jobs(loader: ConfigLoader, config: DictConfig, jobs: Sequence[list[str]]) -> list[list[str]]:
     """Check the jobs that are not complete, and return them.
 
+    A combination of choices that do not go together is left out, with a warning.
+
     A complete job is recognised without composing its configuration, which would take 0.1 s. If the jobs' folders are
     named after their numbers, complete jobs are returned too, because the others would change their numbers.
 
@@ -38,8 +41,8 @@ def remaining_jobs(loader: ConfigLoader, config: DictConfig, jobs: Sequence[list
         jobs: the overrides of each job.
 
     Raises:
-        InputError: for the first job that would be refused, or whose folder is also that of another configuration; the
-            sweep's folder is then removed if it is empty.
+        InputError: for the first other job that would be refused, if every combination is left out, or for the first job
+            whose folder is also that of another configuration; the sweep's folder is then removed if it is empty.
     """
     sweep = Path(config.hydra.sweep.dir)
     complete = complete_jobs(sweep)
@@ -50,22 +53,31 @@ def remaining_jobs(loader: ConfigLoader, config: DictConfig, jobs: Sequence[list
     if _are_numbered(config):
         remaining = list(jobs)
     folders: dict[str, Mapping[str, Any]] = {}
+    left_out: dict[int, Incompatible] = {}
     try:
         for number, job in enumerate(remaining):
             with composed_job(load_job(loader, config, job, number)) as cfg:
                 check_composed(cfg, HydraConfig.get())
                 checked = resolved(cfg)
-                check_config(checked)
+                try:
+                    check_config(checked)
+                except Incompatible as error:
+                    left_out[number] = error
+                    continue
                 check_metric_names(checked)
                 check_trackers(checked["logger"])
                 check_same(Path(checked["run_dir"]), checked)
             if differences(folders.setdefault(checked["run_dir"], checked), checked):
                 folder = os.path.relpath(checked["run_dir"], sweep)
                 raise InputError(f"hydra.sweep.subdir={folder}: must be another folder for each job")
+        if left_out and len(left_out) == len(jobs):
+            raise next(iter(left_out.values()))
     except Exception:
         remove_empty(str(sweep))
         raise
-    return remaining
+    for number, error in left_out.items():
+        log.warning("left out: %s (%s)", " ".join(filter_overrides(remaining[number])), error)
+    return [job for number, job in enumerate(remaining) if number not in left_out]
 
 
 def _are_numbered(config: DictConfig) -> bool:
