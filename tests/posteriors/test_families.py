@@ -30,6 +30,9 @@ class Family(NamedTuple):
 
 
 FAMILIES = {
+    "beta": Family(lambda: posteriors.Beta(latent_dim=1), [[0.2, -0.3], [1.5, -0.5], [-2.0, 2.0]]),
+    "dirichlet": Family(lambda: posteriors.Dirichlet(latent_dim=3), [[0.2, 1.0, -0.5], [2.0, -1.5, 0.5]]),
+    "gamma": Family(lambda: posteriors.Gamma(latent_dim=1), [[0.3, -0.5], [3.0, 1.0], [-2.0, 0.5]]),
     "gaussian": Family(lambda: posteriors.Gaussian(latent_dim=1), [[0.3, -0.5], [-2.0, 1.5], [0.0, -4.0]]),
     "laplace": Family(lambda: posteriors.Laplace(latent_dim=1), [[0.3, -0.5], [-2.0, 1.0], [0.0, -3.0]]),
     "logistic": Family(lambda: posteriors.Logistic(latent_dim=1), [[0.3, -0.5], [-2.0, 1.0], [0.0, -3.0]]),
@@ -50,6 +53,9 @@ FAMILIES = {
     "concrete_bernoulli": Family(lambda: posteriors.ConcreteBernoulli(latent_dim=1), [[0.3], [-2.0], [4.0]]),
     "concrete_categorical": Family(
         lambda: posteriors.ConcreteCategorical(latent_dim=1, categories=2), [[0.3, -0.2], [-2.0, 1.0]]
+    ),
+    "student_t": Family(
+        lambda: posteriors.StudentT(latent_dim=1), [[0.3, -0.5, 4.0], [-2.0, 0.5, 8.0], [0.0, -3.0, 5.0]]
     ),
 }
 
@@ -83,25 +89,48 @@ def _line(size: int) -> Grid:
     return Grid(torch.cartesian_prod(z, z), torch.cartesian_prod(weights, weights).prod(1))
 
 
-def _interval(size: int) -> Grid:
-    assert size == 1
-    log_odds, weights = _axis(400_001, 300.0)
-    z = log_odds.sigmoid()
-    return Grid(z[:, None], weights * z * (1 - z))
-
-
 def _segment(size: int) -> Grid:
     """The points (z, 1 - z), with dz as the measure."""
     assert size == 2
-    z, weights = _interval(1)
-    return Grid(torch.cat([z, 1 - z], 1), weights)
+    z, weights = _unit_axis(100_001)
+    return Grid(torch.stack([z, 1 - z], 1), weights)
+
+
+def _positive(size: int) -> Grid:
+    assert size == 1
+    t, weights = _axis(100_001, 100.0)
+    return Grid(t.exp()[:, None], weights * t.exp())
+
+
+def _unit_axis(count: int) -> tuple[Tensor, Tensor]:
+    t, weights = _axis(count, 36.0)
+    return torch.sigmoid(t), weights * torch.sigmoid(t) * torch.sigmoid(-t)
+
+
+def _between_0_and_1(size: int) -> Grid:
+    assert size == 1
+    z, weights = _unit_axis(100_001)
+    return Grid(z[:, None], weights)
+
+
+def _simplex(size: int) -> Grid:
+    """Break a stick twice: the first share, and the second's share of the rest."""
+    assert size == 3
+    axis, weights = _unit_axis(801)
+    first, second = torch.cartesian_prod(axis, axis).unbind(1)
+    rest = 1 - first
+    z = torch.stack([first, rest * second, rest * (1 - second)], dim=1)
+    return Grid(z, torch.cartesian_prod(weights, weights).prod(1) * rest)
 
 
 # By support; that of discrete latents is the support of their relaxation.
 GRIDS: dict[str, Callable[[int], Grid]] = {
+    "numbers between 0 and 1": _between_0_and_1,
+    "positive numbers": _positive,
     "real numbers": _line,
-    "binary vectors": _interval,
+    "binary vectors": _between_0_and_1,
     "one-hot vectors": _segment,
+    "the simplex": _simplex,
 }
 
 
@@ -229,6 +258,52 @@ def test_stacked(name: str) -> None:
         own, own_log_prob = alone.rsample_and_log_prob(noise)
         torch.testing.assert_close(z[:, k], own)
         torch.testing.assert_close(log_prob[:, k], own_log_prob)
+
+
+def test_gradients_of_a_stack(name: str) -> None:
+    """The gradients of each model of a stack are those of the model alone."""
+    posterior, encoded = _build(name)
+    noise = _noise(posterior(encoded), 10, len(encoded))
+
+    def loss(encoded: Tensor) -> Tensor:
+        distribution: Distribution = posterior(encoded)
+        z, log_prob = distribution.rsample_and_log_prob(noise)
+        return z.sin().sum() + log_prob.sum()
+
+    stack = torch.stack([encoded.detach(), encoded.detach().flip(0)])
+    found = torch.func.vmap(torch.func.grad(loss))(stack)
+    for alone, gradient in zip(stack, found, strict=True):
+        alone = alone.clone().requires_grad_()
+        torch.testing.assert_close(gradient, *torch.autograd.grad(loss(alone), alone))
+
+
+def test_extremes(name: str) -> None:
+    """Values and gradients are finite at outputs of magnitude 10 and noise of magnitude 5, in single precision."""
+    posterior, _ = _build(name)
+    posterior = posterior.float()
+    generator = torch.Generator().manual_seed(2)
+    encoded = 10.0 * torch.randint(-1, 2, (100, posterior.outputs), generator=generator)
+    noise = 5.0 * torch.randint(-1, 2, (100, 100, posterior.noise_size), generator=generator)
+    encoded.requires_grad_()
+    distribution = posterior(encoded)
+    z, log_prob = distribution.rsample_and_log_prob(noise)
+    standard = posterior.standard(encoded)
+    terms = {"z": z, "log q": log_prob, "log p": standard.log_prob(z), "kl": distribution.kl(standard)}
+    for term, value in terms.items():
+        if value is not None:
+            assert value.isfinite().all(), term
+            for gradient in torch.autograd.grad(value.sum(), encoded, retain_graph=True, materialize_grads=True):
+                assert gradient.isfinite().all(), term
+
+
+def test_moved_latents_are_on_the_support(name: str) -> None:
+    posterior, encoded = _build(name)
+    standard = posterior.standard(encoded)
+    values = standard.rsample(_noise(standard, 20, 1))[:, 0, 0]
+    moved = posterior.moved(posterior(encoded).mean[0], 0, values)
+    assert moved.shape[1] == posterior.size
+    torch.testing.assert_close(moved[:, 0], values)
+    assert standard.log_prob(moved).isfinite().all()
 
 
 def test_single_precision(name: str) -> None:

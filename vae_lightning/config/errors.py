@@ -1,13 +1,13 @@
 """The error for bad input, and other errors in one line."""
 
-__all__ = ["Incompatible", "InputError", "one_line"]
+__all__ = ["IncompatibleError", "InputError", "one_line"]
 
 
 class InputError(ValueError):
     """Bad input, described in one line: the key, the value and the allowed values. The commands print no traceback."""
 
 
-class Incompatible(InputError):
+class IncompatibleError(InputError):
     """Two choices that are valid, but not together; a grid leaves such a combination out."""
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from vae_lightning.config.errors import Incompatible
+from vae_lightning.config.errors import IncompatibleError
 from vae_lightning.config.moved_names import current_name
 from vae_lightning.config.rules import (
     Rule,
@@ -64,7 +64,7 @@ def check_support(model: Mapping[str, Any]) -> None:
     """Refuse a prior of other latents than the posterior's, as far as both are ours; the model checks all others.
 
     Raises:
-        Incompatible: naming both.
+        IncompatibleError: naming both.
     """
     nodes = [model.get(group) for group in ("posterior", "prior")]
     if not all(isinstance(node, Mapping) for node in nodes):
@@ -74,7 +74,7 @@ def check_support(model: Mapping[str, Any]) -> None:
         return
     latents, support = posteriors.SUPPORTS.get(posterior[2]), priors.SUPPORTS.get(prior[2])
     if None not in (latents, support) and latents != support:
-        raise Incompatible(other_support(posterior[2], str(latents), prior[2], str(support)))
+        raise IncompatibleError(other_support(posterior[2], str(latents), prior[2], str(support)))
 
 
 def other_support(posterior: str, latents: str, prior: str, support: str) -> str:

@@ -11,23 +11,31 @@ _CONCRETE: dict[str, Rule] = {
 }
 
 RULES: dict[str, dict[str, Rule]] = {
+    "Beta": {},
     "Concrete": _CONCRETE,
     "ConcreteBernoulli": _CONCRETE,
     "ConcreteCategorical": {"categories": integer(at_least=2), **_CONCRETE},
+    "Dirichlet": {},
+    "Gamma": {},
     "Gaussian": {},
     "GaussianFull": {"rank": optional(integer(at_least=1))},
     "Laplace": {},
     "Logistic": {},
     "MixtureOfGaussians": {"components": integer(at_least=1)},
+    "StudentT": {},
 }
 
 # Posterior.support of the families above, for checks before torch is imported.
 SUPPORTS: dict[str, str] = {
+    "Beta": "numbers between 0 and 1",
     "ConcreteBernoulli": "binary vectors",
     "ConcreteCategorical": "one-hot vectors",
+    "Dirichlet": "the simplex",
+    "Gamma": "positive numbers",
     "Gaussian": "real numbers",
     "GaussianFull": "real numbers",
     "Laplace": "real numbers",
     "Logistic": "real numbers",
     "MixtureOfGaussians": "real numbers",
+    "StudentT": "real numbers",
 }

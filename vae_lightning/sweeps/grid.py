@@ -12,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import filter_overrides
 from omegaconf import DictConfig
 
-from vae_lightning.config.errors import Incompatible, InputError
+from vae_lightning.config.errors import IncompatibleError, InputError
 from vae_lightning.config.refusal import remove_empty
 from vae_lightning.config.resolving import as_written, resolved
 from vae_lightning.runs.checking import check_composed, check_config
@@ -41,8 +41,8 @@ def remaining_jobs(loader: ConfigLoader, config: DictConfig, jobs: Sequence[list
         jobs: the overrides of each job.
 
     Raises:
-        InputError: for the first other job that would be refused, if every combination is left out, or for the first job
-            whose folder is also that of another configuration; the sweep's folder is then removed if it is empty.
+        InputError: for the first other job that would be refused, if every combination is left out, or for the first
+            job whose folder is also that of another configuration; the sweep's folder is then removed if it is empty.
     """
     sweep = Path(config.hydra.sweep.dir)
     complete = complete_jobs(sweep)
@@ -53,7 +53,7 @@ def remaining_jobs(loader: ConfigLoader, config: DictConfig, jobs: Sequence[list
     if _are_numbered(config):
         remaining = list(jobs)
     folders: dict[str, Mapping[str, Any]] = {}
-    left_out: dict[int, Incompatible] = {}
+    left_out: dict[int, IncompatibleError] = {}
     try:
         for number, job in enumerate(remaining):
             with composed_job(load_job(loader, config, job, number)) as cfg:
@@ -61,7 +61,7 @@ def remaining_jobs(loader: ConfigLoader, config: DictConfig, jobs: Sequence[list
                 checked = resolved(cfg)
                 try:
                     check_config(checked)
-                except Incompatible as error:
+                except IncompatibleError as error:
                     left_out[number] = error
                     continue
                 check_metric_names(checked)
