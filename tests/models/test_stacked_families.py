@@ -92,3 +92,25 @@ def test_stacked_as_alone(case: str, prior: str, latent_dims: tuple[int, int]) -
                 torch.testing.assert_close(
                     found[k], expected, rtol=1e-9, atol=1e-9, msg=lambda text, n=name: f"{n}: {text}"
                 )
+
+
+@pytest.mark.parametrize("cls", [VAE, Custom])
+def test_conditional_models_stacked_as_alone(cls: type[VAE]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    vaes = [cls(latent_dim=d, widths=[6], image_shape=SHAPE, classes=3, seed=k).double() for k, d in enumerate((3, 2))]
+    images = torch.rand(4, *SHAPE, dtype=torch.float64, generator=generator)
+    examples = vaes[0].examples((images, torch.tensor([0, 2, 1, 2])))
+    stack = Stack(vaes)
+    noise = torch.randn(2, 4, 3, dtype=torch.float64, generator=generator)
+    losses = stack.elbo(examples[None], noise).loss
+    losses.mean(1).sum().backward()
+    for k, vae in enumerate(vaes):
+        own = vae.elbo(examples, noise[k, :, : vae.latent_dim]).loss
+        own.mean().backward()
+        torch.testing.assert_close(losses[k], own, rtol=1e-12, atol=1e-12)
+        for name, weight in stack.model.named_parameters():
+            gradient, found = vae.get_parameter(name).grad, weight.grad
+            assert gradient is not None
+            assert found is not None
+            place = own_place(vae.posterior.size, gradient.shape, 3, found[k].shape)
+            torch.testing.assert_close(found[k][place], gradient, rtol=1e-9, atol=1e-12)

@@ -74,7 +74,8 @@ class Figures(Callback):
         if trainer.is_global_zero and trainer.loggers:
             data = trainer.datamodule  # type: ignore[attr-defined]
             count = max(self.embedded, self.reconstructions)
-            self._watched = watched_images(data, count, _vae(pl_module).image_shape)
+            watched, stage = watched_images(data, count, _vae(pl_module).image_shape)
+            self._watched = _vae(pl_module).examples(watched), stage
             if trainer.current_epoch > 0:  # resumed
                 self._show_kl(trainer)
                 self._show_pictures(trainer, pl_module, trainer.current_epoch)

@@ -10,7 +10,6 @@ from vae_lightning.config.arguments import checked
 from vae_lightning.config.errors import InputError
 from vae_lightning.estimators.reparameterization import Reparameterization
 from vae_lightning.evaluation.gradient_error import gradient_error
-from vae_lightning.models.batch import images_of
 from vae_lightning.models.draw import draw
 from vae_lightning.models.vae import VAE
 from vae_lightning.precision import in_double_precision
@@ -70,7 +69,7 @@ class GradientStatistics(Callback):
     def _first_images(self, data: object, vae: VAE) -> Tensor:
         parts, count = [], 0
         for batch in data.train_dataloader():  # type: ignore[attr-defined]
-            images = images_of(batch, vae.image_shape)
+            images = vae.examples(batch)
             parts.append(images.flatten(0, -1 - len(vae.image_shape)))
             count += len(parts[-1])
             if count >= self.images:

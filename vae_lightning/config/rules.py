@@ -17,6 +17,7 @@ __all__ = [
     "check",
     "check_choice",
     "check_digits",
+    "either",
     "integer",
     "mapping",
     "name",

@@ -9,7 +9,7 @@ from vae_lightning.data.download import Download
 from vae_lightning.data.image_data_module import ImageOptions
 from vae_lightning.data.images import LabelledImages
 from vae_lightning.data.published import PublishedDataModule
-from vae_lightning.data.rules import EMNIST_IMAGES
+from vae_lightning.data.rules import EMNIST_CLASSES, EMNIST_IMAGES
 
 __all__ = ["EMNISTDataModule"]
 
@@ -48,6 +48,10 @@ class EMNISTDataModule(PublishedDataModule):
             for part, count in zip(("train", "test"), EMNIST_IMAGES[self.split], strict=True)
             for file, shape in (("images-idx3-ubyte", (28, 28)), ("labels-idx1-ubyte", ()))
         }
+
+    @property
+    def classes(self) -> int:
+        return EMNIST_CLASSES[self.split]
 
     def read(self) -> tuple[LabelledImages, LabelledImages]:
         train, test = super().read()

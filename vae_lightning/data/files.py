@@ -46,8 +46,8 @@ class FilesDataModule(ImageDataModule):
     1000.
 
     Raises:
-        InputError: if an argument breaks its rule (:mod:`vae_lightning.data.rules`); in :attr:`image_shape` and
-            :meth:`setup`, if a file is missing, cannot be read, or has unexpected contents.
+        InputError: if an argument breaks its rule (:mod:`vae_lightning.data.rules`); in :attr:`image_shape`,
+            :attr:`classes` and :meth:`setup`, if a file is missing, cannot be read, or has unexpected contents.
 
     References:
         NEP 1, a simple file format for NumPy arrays (https://numpy.org/neps/nep-0001-npy-format.html).
@@ -62,6 +62,11 @@ class FilesDataModule(ImageDataModule):
     def image_shape(self) -> tuple[int, ...]:
         """``(C, H, W)``, read from the header of the training images."""
         return _image_shape(next(iter(self._places().values())))
+
+    @cached_property
+    def classes(self) -> int:
+        """The largest label of all files, plus 1."""
+        return 1 + max(int(_array(place).max()) for name, place in self._places().items() if name.endswith("labels"))
 
     def read(self) -> tuple[LabelledImages, LabelledImages]:
         places = [*self._places().values()]

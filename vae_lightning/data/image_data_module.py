@@ -91,6 +91,11 @@ class ImageDataModule(LightningDataModule):
         """``(C, H, W)``, known before the images are read; a subclass whose images differ from MNIST's overrides it."""
         return 1, 28, 28
 
+    @property
+    def classes(self) -> int:
+        """The number of classes: labels are below it; a subclass whose labels differ from MNIST's overrides it."""
+        return 10
+
     @abstractmethod
     def read(self) -> tuple[LabelledImages, LabelledImages]:
         """Return the training images, from which the validation images are taken, and the test images."""

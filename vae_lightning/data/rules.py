@@ -43,6 +43,9 @@ EMNIST_IMAGES = {
     "mnist": (60_000, 10_000),
 }
 
+# Classes by split; the labels of ``letters`` start at 1.
+EMNIST_CLASSES = {"balanced": 47, "byclass": 62, "bymerge": 47, "letters": 27, "digits": 10, "mnist": 10}
+
 # Number of images for training and validation, where it depends on the class alone.
 _TRAINING_IMAGES = {
     "FashionMNISTDataModule": 60_000,

@@ -38,8 +38,12 @@ def validation_batches(data: LightningDataModule) -> Any:
     return (data.val_dataloader() or []) if is_overridden("val_dataloader", data) else []
 
 
-def watched_images(data: LightningDataModule, count: int, image_shape: Sequence[int]) -> tuple[Tensor, str]:
-    """Return images to watch during training, and their stage: ``"val"``, or ``"train"`` without validation.
+def watched_images(
+    data: LightningDataModule, count: int, image_shape: Sequence[int]
+) -> tuple[tuple[Tensor, Tensor | None], str]:
+    """Return images to watch during training, their labels, and their stage.
+
+    The stage is ``"val"``, or ``"train"`` without validation.
 
     Arguments:
         data: a LightningDataModule, after its ``setup``.
@@ -48,8 +52,8 @@ def watched_images(data: LightningDataModule, count: int, image_shape: Sequence[
     """
     batches = validation_batches(data)
     if len(batches):
-        return spread(batches, count, image_shape)[0], "val"
+        return spread(batches, count, image_shape), "val"
     if isinstance(data, ImageDataModule):
         assert data.train is not None
-        return data.train[places(len(data.train), count)][0], "train"
-    return spread(data.train_dataloader(), count, image_shape)[0], "train"
+        return data.train[places(len(data.train), count)], "train"
+    return spread(data.train_dataloader(), count, image_shape), "train"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vae_lightning.config.errors import InputError
-from vae_lightning.models.batch import images_of, labels_of
+from vae_lightning.models.batch import labels_of
 from vae_lightning.models.eval_mode import eval_mode
 from vae_lightning.models.stack import Stack
 from vae_lightning.models.vae import VAE
@@ -65,7 +65,7 @@ def encode_each(
             is_each = isinstance(model, Stack) and isinstance(batch[0], list)
             pairs = [*zip(*batch, strict=True)] if is_each else [batch]
             shape, label_list = vaes[0].image_shape, [*map(labels_of, pairs)]
-            images = torch.stack([images_of(pair, shape).flatten(0, -1 - len(shape)) for pair in pairs])
+            images = torch.stack([vaes[0].examples(pair).flatten(0, -1 - len(shape)) for pair in pairs])
             known = [part.flatten() for part in label_list if part is not None]
             if len(known) < len(pairs) or known[0].numel() != images.shape[1]:
                 raise InputError("the data have no labels, i.e. one whole number for each image")

@@ -58,10 +58,11 @@ def write_figures(
         The images of ``latent_space.png``, the means of their posteriors, and their labels, None if there are none.
     """
     images, labels = spread(batches, max(embedded, reconstructions), vae.image_shape)
-    posterior, prior = _encode_all(vae, images)
+    examples = vae.examples((images, labels))
+    posterior, prior = _encode_all(vae, examples)
     mean = posterior.mean
-    kl = kl_of(vae, images) if vae.kl_by_dimension is None else vae.kl_by_dimension
-    few = images[places(len(images), reconstructions)]
+    kl = kl_of(vae, examples) if vae.kl_by_dimension is None else vae.kl_by_dimension
+    few = examples[places(len(images), reconstructions)]
     drawn = {picture.name: draw_picture(picture) for picture in pictures(vae, few, title, samples, kl)}
     noise = NormalStream(generator(vae.seed, "prior"), prior.noise_size).draw(embedded)
     drawn["latent_space"] = draw_latent_space(mean, labels, title, prior.rsample(noise))

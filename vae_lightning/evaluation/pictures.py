@@ -66,7 +66,8 @@ def pictures(
 
     Arguments:
         vae: the model.
-        images: ``(N, C, H, W)``, in [0, 1].
+        images: ``(N, C, H, W)``, in [0, 1], as :meth:`vae_lightning.VAE.examples` returns them. If the model sees
+            classes, that of the first image is that of the traversals and of the manifold.
         what: description of the images, for the title.
         samples: number of samples.
         kl: KL by dimension, ``(latent_dim,)``, for the order of the traversals; otherwise the variance decides.
@@ -74,13 +75,18 @@ def pictures(
     weights = next(vae.parameters())
     noise = generator(vae.seed, "prior")
 
-    def decoded(z: Tensor) -> Tensor:
-        return vae.likelihood.mean(vae.decode(z.to(weights))).float().cpu()
+    def decoded(z: Tensor, given: Tensor) -> Tensor:
+        return vae.likelihood.mean(vae.decode(vae.condition(z.to(weights), given.to(weights)))).float().cpu()
+
+    classes = 1 if vae.classes is None else vae.classes
+    columns = 16 if classes == 1 else max(1, samples // classes)
+    labels = torch.arange(classes).repeat_interleave(columns) if classes > 1 else torch.zeros(samples, dtype=torch.long)
+    asked = vae.examples((torch.zeros(len(labels), *vae.image_shape), labels))
 
     with eval_mode(vae):
         mean = vae.encode(images.to(weights)).mean
         prior = vae.prior_distribution()
-        sampled = prior.rsample(torch.randn(samples, prior.noise_size, generator=noise).to(weights))
+        sampled = prior.rsample(torch.randn(len(labels), prior.noise_size, generator=noise).to(weights))
         many = torch.randn(QUANTILE_SAMPLES, prior.noise_size, generator=noise).to(weights)
         order = mean.var(0).unflatten(0, (vae.latent_dim, -1)).sum(-1) if len(mean) > 1 else torch.ones(vae.latent_dim)
         if kl is not None and vae.factorised:
@@ -95,15 +101,20 @@ def pictures(
             Picture(
                 "reconstructions",
                 f"{what} over their reconstructions",
-                torch.cat([images.float().cpu(), decoded(mean)]),
+                torch.cat([vae.pixels(images).float().cpu(), decoded(mean, images)]),
                 len(images),
             ),
-            Picture("samples", "samples from the prior", decoded(sampled), 16),
+            Picture(
+                "samples",
+                "samples from the prior" + (", a row for each class" if classes > 1 else ""),
+                decoded(sampled, asked),
+                columns,
+            ),
             Picture(
                 "traversals",
                 "each row moves one latent over the prior's quantiles, 0.001 to 0.999; from the top: "
                 + ", ".join(map(str, dimensions)),
-                decoded(torch.cat(rows)),
+                decoded(torch.cat(rows), images[:1]),
                 len(rows[0]),
             ),
         ]
@@ -111,7 +122,7 @@ def pictures(
             first, second = prior.quantiles(torch.linspace(0.02, 0.98, SIDE).to(weights), many).T
             z = torch.cartesian_prod(second.flip(0), first).flip(1)
             title = "the latent plane by quantiles of the prior: dimension 0 to the right, dimension 1 upwards"
-            drawn.append(Picture("manifold", title, decoded(z), SIDE))
+            drawn.append(Picture("manifold", title, decoded(z, images[:1]), SIDE))
         learned = vae.prior.images()
         if learned is not None:
             drawn.append(Picture("pseudo_inputs", "pseudo-inputs of the prior", learned.detach().float().cpu(), 16))

@@ -18,8 +18,8 @@ def own_place(
         size: number of numbers that represent the model's latents.
         shape: shape of its weights.
         padded_size: this number in the stack.
-        padded: shape of the padded weights. Along a dimension of several times ``size`` (the encoder's output), these
-            are blocks with their own padding: mu and logvar of a Gaussian.
+        padded: shape of the padded weights. A dimension that is longer by several times the difference of the sizes
+            (the encoder's output) has blocks with their own padding: mu and logvar of a Gaussian.
     """
     if tuple(shape) == tuple(padded):
         return ...
@@ -27,6 +27,7 @@ def own_place(
     for own, wide in zip(shape, padded, strict=True):
         place = torch.arange(own)
         if own != wide:
-            place += place // size * (padded_size - size)
+            blocks = (wide - own) // (padded_size - size)
+            place += place // (own // blocks) * (padded_size - size)
         places.append(place)
     return torch.meshgrid(*places, indexing="ij")

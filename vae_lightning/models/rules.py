@@ -8,6 +8,7 @@ from vae_lightning.config.moved_names import current_name
 from vae_lightning.config.rules import (
     Rule,
     boolean,
+    either,
     integer,
     mapping,
     number,
@@ -32,6 +33,7 @@ RULES: dict[str, dict[str, Rule]] = {
         "encoder": optional(target),
         "decoder": optional(target),
         "image_shape": optional(several(integer(at_least=1), count=3)),  # null: that of the data
+        "classes": optional(either(integer(at_least=2, at_most=256), one_of("auto"))),  # auto: that of the data
         "posterior": target,
         "prior": target,
         "likelihood": target,

@@ -171,6 +171,9 @@ class Stack(Trainable):
     def posterior(self) -> Posterior:  # type: ignore[override]
         return self.model.posterior
 
+    def examples(self, batch: Any) -> Tensor:
+        return self.model.examples(batch)
+
     def encode(self, images: Tensor) -> Distribution:
         """Return each model's posterior of each image, with tensors ``(K, B, ...)``.
 
@@ -269,7 +272,7 @@ class Stack(Trainable):
             weight.grad = gradient
 
     def _steps(self, batch: Any, batch_idx: int) -> list[tuple[Any, Tensor, int]]:
-        images = [self._images(part, batch_idx) for part in batch[0]]
+        images = [self._images(pair, batch_idx) for pair in zip(*batch, strict=True)]
         in_blocks = images[0].dim() > 1 + len(self.image_shape)
         each = [*zip(*images, strict=True)] if in_blocks else [tuple(images)]
         samples, size = self.objective.samples, len(each[0][0])

@@ -63,6 +63,10 @@ class Trainable(LightningModule):
     # What differs between one model and a stack.
 
     @abstractmethod
+    def examples(self, batch: Any) -> Tensor:
+        """Return the images of a batch, with their labels if the model sees them."""
+
+    @abstractmethod
     def encode(self, images: Tensor) -> Distribution:
         """Return the posterior of each image."""
 
@@ -313,9 +317,9 @@ class Trainable(LightningModule):
         self._log_means(stage, elbo.sums(), elbo.loss.shape[-1])
 
     def _images(self, batch: Any, batch_idx: int) -> Tensor:
-        images = images_of(batch, self.image_shape)
+        images = self.examples(batch)
         if batch_idx == 0:  # not each batch, because a GPU would have to wait for the comparison
-            self.likelihood.check_support(images)
+            self.likelihood.check_support(images_of(batch, self.image_shape))
         return images
 
     # Logged values.

@@ -1,8 +1,10 @@
 """The variational autoencoder."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
@@ -13,9 +15,10 @@ from vae_lightning.config.rules import check
 from vae_lightning.config.targets import build
 from vae_lightning.estimators.estimator import Estimator
 from vae_lightning.likelihoods.likelihood import Likelihood
-from vae_lightning.models.batch import images_of
+from vae_lightning.models.batch import images_of, labels_of
 from vae_lightning.models.divergence import divergence
 from vae_lightning.models.draw import draw
+from vae_lightning.models.labelled import images_in, one_hot_in, with_labels
 from vae_lightning.models.rules import OPTIMIZER, other_support
 from vae_lightning.models.trainable import Trainable
 from vae_lightning.networks.custom import build_network
@@ -46,7 +49,9 @@ CONSTANT: Mapping[str, Any] = {"_target_": "vae_lightning.schedules.Constant"}
 class VAE(Trainable):
     """A variational autoencoder.
 
-    Images are ``(..., C, H, W)`` with values in [0, 1]; any leading dimensions are batch dimensions. In training a
+    Images are ``(..., C, H, W)`` with values in [0, 1]; any leading dimensions are batch dimensions. With ``classes``,
+    encoder and decoder see the label as well, and images are those that :meth:`examples` returns, which carry it. In
+    training a
     batch is ``(images, labels)``, the images ``(B, C, H, W)`` for one optimiser step or ``(S, B, C, H, W)`` for a block
     of S steps, which saves the Trainer's work between steps. Labels are ignored and may be missing: see
     :func:`vae_lightning.models.batch.images_of` for other forms of batches.
@@ -78,6 +83,8 @@ class VAE(Trainable):
         schedule: the factor of the learning rate at each optimiser step: ``_target_``, a
             :class:`vae_lightning.schedules.Schedule`, and its arguments.
         seed: seed of the initial weights and the latent noise; global generators are neither used nor changed.
+        classes: number of classes, if encoder and decoder are to see the labels 0, 1, ...; None for a model without
+            condition.
         posterior: the family of the posterior: ``_target_``, a :class:`vae_lightning.posteriors.Posterior`, and its
             arguments.
         prior: ``_target_``, a :class:`vae_lightning.priors.Prior`, and its arguments.
@@ -94,7 +101,9 @@ class VAE(Trainable):
             does not.
 
     References:
-        Auto-Encoding Variational Bayes, Kingma and Welling, 2014 (https://arxiv.org/abs/1312.6114).
+        Auto-Encoding Variational Bayes, Kingma and Welling, 2014 (https://arxiv.org/abs/1312.6114). With ``classes``:
+        Learning Structured Output Representation using Deep Conditional Generative Models, Sohn, Lee and Yan, 2015
+        (https://papers.nips.cc/paper/5775), with a prior that does not depend on the label.
 
     Example:
         >>> import torch
@@ -126,10 +135,13 @@ class VAE(Trainable):
         seed: int = 0,
         posterior: Mapping[str, Any] = GAUSSIAN,
         prior: Mapping[str, Any] = STANDARD,
+        classes: int | str | None = None,
     ) -> None:
         super().__init__()
         if image_shape is None:
             raise InputError("image_shape=None: must be a list of 3 values; only vae-train takes it from the data")
+        if isinstance(classes, str):
+            raise InputError(f"classes={classes}: must be a number or None; only vae-train takes it from the data")
         if encoder is not None and decoder is not None and tuple(widths) != WIDTHS:
             raise InputError(f"widths={[*widths]}: must be {[*WIDTHS]}, because both networks are given")
         if decoder is not None and decoder_widths is not None:
@@ -137,6 +149,7 @@ class VAE(Trainable):
         check(optimizer, OPTIMIZER, "optimizer.")
         self.save_hyperparameters(self.arguments, logger=False)  # TensorBoard's HParams are for sweep axes
         self.latent_dim, self.image_shape, self.seed = latent_dim, tuple(image_shape), seed
+        self.classes = classes
         self.kl_by_dimension: Tensor | None = None
         self.objective = build("objective", objective, Objective)  # type: ignore[type-abstract]
         self.estimator = build("estimator", estimator, Estimator)  # type: ignore[type-abstract]
@@ -149,19 +162,23 @@ class VAE(Trainable):
         sizes: dict[str, Any] = {"image_shape": self.image_shape, "latent_dim": latent_dim}
         with seeded(seed, "initialisation"):
             self.posterior = build("posterior", posterior, Posterior, latent_dim=latent_dim)  # type: ignore[type-abstract]
-            size, outputs = self.posterior.size, self.posterior.outputs
+            outputs, code = self.posterior.outputs, self.posterior.size + (classes or 0)
             self.encoder: nn.Module = (
                 mlp_encoder(image_shape, widths, outputs, activation)
                 if encoder is None
                 else build_network("encoder", encoder, self.image_shape, [outputs], {"outputs": outputs}, **sizes)
             )
             self.decoder: nn.Module = (
-                mlp_decoder(size, decoder_widths or widths[::-1], image_shape, activation)
+                mlp_decoder(code, decoder_widths or widths[::-1], image_shape, activation)
                 if decoder is None
-                else build_network("decoder", decoder, [size], self.image_shape, **{**sizes, "latent_dim": size})
+                else build_network("decoder", decoder, [code], self.image_shape, **{**sizes, "latent_dim": code})
             )
             self.likelihood = build("likelihood", likelihood, Likelihood)  # type: ignore[type-abstract]
             self.prior = build("prior", prior, Prior, **sizes)  # type: ignore[type-abstract]
+            if classes is not None:
+                # An image for each class, which the encoder sees on top of the image: for a linear layer, this is as
+                # general as further inputs for the label.
+                self.class_images = nn.Parameter(0.1 * torch.randn(classes, math.prod(self.image_shape)))
         self._check_kl()
         self.configure_optimizers()  # so that bad arguments are refused now
 
@@ -189,6 +206,8 @@ class VAE(Trainable):
         posterior, prior = type(self.posterior).__name__, type(self.prior).__name__
         if self.prior.support is not None and self.prior.support != self.posterior.support:
             raise InputError(other_support(posterior, self.posterior.support, prior, self.prior.support))
+        if self.prior.encodes and self.classes is not None:
+            raise InputError(f"prior={prior}: must be another with classes={self.classes}, because it has no labels")
         if self.objective.kl_by_dimension and not (self.factorised and self._kl_is_exact()):
             raise InputError(
                 f"objective={type(self.objective).__name__}: must be another, because it needs the KL of each latent "
@@ -214,7 +233,42 @@ class VAE(Trainable):
         Returns:
             For a Gaussian, a named tuple of mu and logvar, both ``(..., latent_dim)``.
         """
+        if self.classes is not None:
+            class_images = one_hot_in(images, self.classes) @ self.class_images
+            images = images_in(images) + class_images.unflatten(-1, self.image_shape)
         return self.posterior(self.encoder(images))
+
+    def examples(self, batch: Any) -> Tensor:
+        """Return the images of a batch as the other methods take them: with their labels if the model has ``classes``.
+
+        Arguments:
+            batch: in any form that :func:`vae_lightning.models.batch.images_of` knows.
+
+        Raises:
+            InputError: if there are no images, or the model has ``classes`` and there are no labels or others.
+        """
+        images = images_of(batch, self.image_shape)
+        if self.classes is None:
+            return images
+        labels = labels_of(batch)
+        if labels is None:
+            raise InputError(f"classes={self.classes}: must be null, because the data have no labels")
+        if labels.numel() and not (labels.min() >= 0 and labels.max() < self.classes):
+            raise InputError(
+                f"classes={self.classes}: must be above all labels, which are {labels.min()} to {labels.max()}"
+            )
+        return with_labels(images, labels.view(images.shape[:-3]))
+
+    def pixels(self, images: Tensor) -> Tensor:
+        """Return the images ``(..., C, H, W)`` without the labels that they may carry."""
+        return images if self.classes is None else images_in(images)
+
+    def condition(self, z: Tensor, images: Tensor) -> Tensor:
+        """Return latents ``(..., size)`` as the decoder takes them: with the labels of images if it sees labels."""
+        if self.classes is None:
+            return z
+        # In front, because a stack pads the latents at the end.
+        return torch.cat([one_hot_in(images, self.classes).expand(*z.shape[:-1], -1).to(z), z], -1)
 
     def prior_distribution(self) -> Distribution:
         """Return the prior, with tensors that broadcast with those of any images."""
@@ -231,13 +285,17 @@ class VAE(Trainable):
         return GaussianDistribution(mu, logvar).rsample(noise)
 
     def decode(self, z: Tensor) -> Tensor:
-        """Decode latents ``(..., size)`` to the logits of the pixels, ``(..., C, H, W)``, for the likelihood."""
+        """Decode latents ``(..., size)`` to the logits of the pixels, ``(..., C, H, W)``, for the likelihood.
+
+        If the model sees classes, the latents are those that :meth:`condition` returns.
+        """
         logits: Tensor = self.decoder(z)
         return logits
 
     def nll(self, z: Tensor, images: Tensor) -> Tensor:
         """Return -log p(x|z) in nats, ``(...)``, of images ``(..., C, H, W)`` given latents ``(..., size)``."""
-        nll: Tensor = self.likelihood.nll(in_single_precision(self.decode(z)), images)
+        logits = self.decode(self.condition(z, images))
+        nll: Tensor = self.likelihood.nll(in_single_precision(logits), self.pixels(images))
         return nll
 
     def elbo(self, images: Tensor, noise: Tensor | None = None) -> ELBO:
@@ -257,20 +315,24 @@ class VAE(Trainable):
 
     def reconstruct(self, images: Tensor) -> Tensor:
         """Return images ``(..., C, H, W)`` decoded from the means of their posteriors, in [0, 1]."""
-        return self.likelihood.mean(self.decode(self.encode(images).mean))
+        return self.likelihood.mean(self.decode(self.condition(self.encode(images).mean, images)))
 
-    def sample(self, count: int, noise: Tensor | None = None) -> Tensor:
+    def sample(self, count: int, noise: Tensor | None = None, labels: Tensor | None = None) -> Tensor:
         """Return images ``(count, C, H, W)`` decoded from the prior, in [0, 1].
 
         Arguments:
             count: number of images.
             noise: ``(count, noise_size)`` from N(0, I), with the prior's ``noise_size``; if None, drawn from torch's
                 global generator.
+            labels: the classes to draw from, ``(count,)``, if the model has ``classes``; None for all in turn.
         """
-        prior = self.prior_distribution()
+        weight, prior = next(self.parameters()), self.prior_distribution()
         if noise is None:
-            noise = next(self.parameters()).new_empty(count, prior.noise_size).normal_()
-        return self.likelihood.mean(self.decode(prior.rsample(noise)))
+            noise = weight.new_empty(count, prior.noise_size).normal_()
+        images = weight.new_zeros(count, *self.image_shape)
+        if self.classes is not None:
+            images = self.examples((images, torch.arange(count) % self.classes if labels is None else labels))
+        return self.likelihood.mean(self.decode(self.condition(prior.rsample(noise), images)))
 
     def configure_optimizers(self) -> Any:
         """Build the optimiser of all parameters, and the schedule of its learning rate."""
@@ -297,7 +359,7 @@ class VAE(Trainable):
 
     def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Reconstruct the images of a batch, as :meth:`reconstruct` does."""
-        return self.reconstruct(images_of(batch, self.image_shape))
+        return self.reconstruct(self.examples(batch))
 
     def rows(self, count: int) -> slice:
         """Return this process's rows of a batch of ``count``: all of them unless several processes share the batch."""

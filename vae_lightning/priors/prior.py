@@ -38,6 +38,9 @@ class Prior(nn.Module, ABC):
     # hold models with other latent_dims.
     factorised: ClassVar[bool] = False
 
+    # Whether the prior encodes images of its own, without labels.
+    encodes: ClassVar[bool] = False
+
     # As Posterior.any_batch: set by each class, not inherited.
     any_batch: ClassVar[bool] = False
 

@@ -33,6 +33,7 @@ class Vamp(Prior):
     """
 
     any_batch = True
+    encodes = True
 
     @checked
     def __init__(self, latent_dim: int, image_shape: Sequence[int], components: int = 50) -> None:

@@ -22,7 +22,6 @@ from vae_lightning.evaluation.features import encode_images
 from vae_lightning.evaluation.kl_parts import kl_parts
 from vae_lightning.evaluation.log_likelihood import log_likelihood
 from vae_lightning.evaluation.probe import linear_probe
-from vae_lightning.models.batch import images_of
 from vae_lightning.models.encode_all import encode_all
 from vae_lightning.posteriors.statistics import active_units, mean_kl
 from vae_lightning.runs.checkpoints import load_vae
@@ -178,7 +177,7 @@ class Evaluation:
         """Return the first ``count`` images of the split, ``(count, C, H, W)``, or all of them."""
         count, found, seen = self.options["images"], [], 0
         for batch in self.batches:
-            images = images_of(batch, self.vae.image_shape)
+            images = self.vae.examples(batch)
             found.append(images)
             seen += len(images)
             if count is not None and seen >= count:

@@ -73,10 +73,18 @@ class Run:
     def build_model(self, data: object, base: type[T]) -> T:
         """Build the model; if ``model.image_shape`` is null, it is the shape of the data's images.
 
+        Likewise, ``model.classes=auto`` is the number of their classes.
+
         Raises:
-            InputError: if the model cannot be built, or expects images of another shape.
+            InputError: if the model cannot be built, expects images of another shape, or the data do not say how many
+                classes there are.
         """
         node, shape = self.config["model"], getattr(data, "image_shape", None)
+        if node.get("classes") == "auto":
+            classes = getattr(data, "classes", None)
+            if classes is None:
+                raise InputError("model.classes=auto: must be a number, because the data do not say how many there are")
+            node = {**node, "classes": classes}
         if shape is None:  # custom data without this attribute
             return build("model", node, base)
         if node.get("image_shape", shape) is None:

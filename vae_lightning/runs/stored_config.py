@@ -19,6 +19,7 @@ _LATER = {
     "posterior": {"_target_": "vae_lightning.posteriors.Gaussian"},
     "prior": {"_target_": "vae_lightning.priors.Standard"},
 }
+_LATER_OF_MODEL = {**_LATER, "classes": None}
 
 # What every reader of a stored configuration relies on.
 _READ = ("data", "model", "callbacks")
@@ -104,7 +105,7 @@ def check_same(run: Path, config: Mapping[str, Any]) -> None:
 def _comparable(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a configuration that depends neither on the version that wrote it nor on the run directory."""
     later = {name: value for name, value in _LATER.items() if name not in config}
-    model = {name: value for name, value in _LATER.items() if name not in config.get("model", {})}
+    model = {name: value for name, value in _LATER_OF_MODEL.items() if name not in config.get("model", {})}
     complete = {**config, **later, "model": {**config.get("model", {}), **model}}
     return relocated(with_current_names(complete), ".")
 

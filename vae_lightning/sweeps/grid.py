@@ -75,8 +75,8 @@ def remaining_jobs(loader: ConfigLoader, config: DictConfig, jobs: Sequence[list
     except Exception:
         remove_empty(str(sweep))
         raise
-    for number, error in left_out.items():
-        log.warning("left out: %s (%s)", " ".join(filter_overrides(remaining[number])), error)
+    for number, why in left_out.items():
+        log.warning("left out: %s (%s)", " ".join(filter_overrides(remaining[number])), why)
     return [job for number, job in enumerate(remaining) if number not in left_out]
 
 
