@@ -136,7 +136,7 @@ class Stack(Trainable):
     def _check_losses(self) -> None:
         """Compare the loss of a grey image with each model's own, because a custom model may depend on its padding."""
         weights = next(self.model.parameters())
-        image = weights.new_full((1, *self.model.image_shape), 0.5)
+        image = self.model.examples((weights.new_full((1, *self.image_shape), 0.5), torch.zeros(1, dtype=torch.long)))
         try:
             with torch.no_grad():
                 noise = weights.new_zeros(len(self.vaes), 1, self.posterior.noise_size)
