@@ -6,13 +6,18 @@ from .distribution import Distribution
 from .gamma import Gamma, GammaDistribution
 from .gaussian import Gaussian, GaussianDistribution, StandardNormal, gaussian_kl
 from .gaussian_full import GaussianFull, GaussianFullDistribution, GaussianLowRankDistribution
+from .iaf import IAF, IAFDistribution
 from .laplace import Laplace, LaplaceDistribution
 from .logistic import Logistic, LogisticDistribution
 from .mixture import MixtureDistribution, MixtureOfGaussians
+from .planar import Planar, PlanarDistribution
 from .posterior import Posterior
+from .spline import Spline, SplineDistribution
 from .student_t import StudentT, StudentTDistribution
+from .sylvester import Sylvester, SylvesterDistribution
 
 __all__ = [
+    "IAF",
     "BernoulliDistribution",
     "Beta",
     "BetaDistribution",
@@ -29,17 +34,24 @@ __all__ = [
     "GaussianFull",
     "GaussianFullDistribution",
     "GaussianLowRankDistribution",
+    "IAFDistribution",
     "Laplace",
     "LaplaceDistribution",
     "Logistic",
     "LogisticDistribution",
     "MixtureDistribution",
     "MixtureOfGaussians",
+    "Planar",
+    "PlanarDistribution",
     "Posterior",
     "RelaxedBernoulliDistribution",
     "RelaxedCategoricalDistribution",
+    "Spline",
+    "SplineDistribution",
     "StandardNormal",
     "StudentT",
     "StudentTDistribution",
+    "Sylvester",
+    "SylvesterDistribution",
     "gaussian_kl",
 ]

@@ -9,6 +9,8 @@ _CONCRETE: dict[str, Rule] = {
     "kl": one_of("discrete", "relaxed"),
     "relaxed_evaluation": boolean,
 }
+_LAYERS = {"layers": integer(at_least=1)}
+_NETWORKS = {**_LAYERS, "hidden": integer(at_least=1)}
 
 RULES: dict[str, dict[str, Rule]] = {
     "Beta": {},
@@ -19,10 +21,16 @@ RULES: dict[str, dict[str, Rule]] = {
     "Gamma": {},
     "Gaussian": {},
     "GaussianFull": {"rank": optional(integer(at_least=1))},
+    "IAF": _NETWORKS,
     "Laplace": {},
     "Logistic": {},
     "MixtureOfGaussians": {"components": integer(at_least=1)},
+    "Planar": _LAYERS,
+    "PowerSpherical": {},
+    "Spline": {**_NETWORKS, "bins": integer(at_least=2)},
     "StudentT": {},
+    "Sylvester": {**_LAYERS, "rank": integer(at_least=1)},
+    "VonMisesFisher": {},
 }
 
 # Posterior.support of the families above, for checks before torch is imported.
@@ -34,8 +42,14 @@ SUPPORTS: dict[str, str] = {
     "Gamma": "positive numbers",
     "Gaussian": "real numbers",
     "GaussianFull": "real numbers",
+    "IAF": "real numbers",
     "Laplace": "real numbers",
     "Logistic": "real numbers",
     "MixtureOfGaussians": "real numbers",
+    "Planar": "real numbers",
+    "PowerSpherical": "the unit sphere",
+    "Spline": "real numbers",
     "StudentT": "real numbers",
+    "Sylvester": "real numbers",
+    "VonMisesFisher": "the unit sphere",
 }
