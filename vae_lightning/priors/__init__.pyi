@@ -1,6 +1,13 @@
+from .flow import Flow
 from .mixture import Mixture
 from .prior import Prior
 from .standard import Standard
 from .vamp import Vamp
 
-__all__ = ["Mixture", "Prior", "Standard", "Vamp"]
+__all__ = [
+    "Flow",
+    "Mixture",
+    "Prior",
+    "Standard",
+    "Vamp",
+]

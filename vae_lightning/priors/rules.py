@@ -3,6 +3,7 @@
 from vae_lightning.config.rules import Rule, integer
 
 RULES: dict[str, dict[str, Rule]] = {
+    "Flow": {"layers": integer(at_least=1), "hidden": integer(at_least=1)},
     "Mixture": {"components": integer(at_least=1)},
     "Standard": {},
     "Vamp": {"components": integer(at_least=1)},
@@ -10,6 +11,7 @@ RULES: dict[str, dict[str, Rule]] = {
 
 # Prior.support of the priors above, for checks before torch is imported; None: that of any posterior.
 SUPPORTS: dict[str, str | None] = {
+    "Flow": "real numbers",
     "Mixture": "real numbers",
     "Standard": None,
     "Vamp": None,
