@@ -72,6 +72,20 @@ FAMILIES = {
     "sylvester": Family(lambda: posteriors.Sylvester(latent_dim=2, layers=2, rank=2), _flow_parameters(24)),
     "iaf": Family(lambda: posteriors.IAF(latent_dim=2, layers=2, hidden=3), _flow_parameters(6)),
     "spline": Family(lambda: posteriors.Spline(latent_dim=2, layers=1, hidden=3, bins=3), _flow_parameters(3), 2e-3),
+    "power_spherical": Family(
+        lambda: posteriors.PowerSpherical(latent_dim=3),
+        [[0.3, -0.5, 0.8, 1.0], [10.0, -10.0, -5.0, 10.0], [-1.0, 0.2, 0.1, -2.0]],
+    ),
+    "power_spherical_circle": Family(
+        lambda: posteriors.PowerSpherical(latent_dim=2), [[0.3, -0.5, 1.0], [-10.0, 2.0, 10.0], [-1.0, 0.2, 0.0]]
+    ),
+    "von_mises_fisher": Family(
+        lambda: posteriors.VonMisesFisher(latent_dim=3),
+        [[0.3, -0.5, 0.8, 1.0], [10.0, -10.0, -5.0, 10.0], [-1.0, 0.2, 0.1, -10.0]],
+    ),
+    "von_mises_fisher_circle": Family(
+        lambda: posteriors.VonMisesFisher(latent_dim=2), [[0.3, -0.5, 1.0], [-10.0, 2.0, 10.0], [-1.0, 0.2, -10.0]]
+    ),
 }
 
 # Functions f(z), which act on the sum of an image's numbers with unequal weights.
@@ -138,6 +152,18 @@ def _simplex(size: int) -> Grid:
     return Grid(z, torch.cartesian_prod(weights, weights).prod(1) * rest)
 
 
+def _sphere(size: int) -> Grid:
+    longitude = torch.arange(2000, dtype=torch.float64) * (2 * math.pi / 2000)
+    circle = torch.stack([longitude.cos(), longitude.sin()], -1)
+    if size == 2:
+        return Grid(circle, torch.full_like(longitude, 2 * math.pi / 2000))
+    # Equal areas lie between equally spaced heights.
+    height = torch.linspace(-1, 1, 1001, dtype=torch.float64)[1:] - 1e-3
+    circle, radius = circle[::4], torch.sqrt(1 - height.square())
+    z = torch.cat([radius[:, None, None] * circle, height[:, None, None].expand(-1, len(circle), 1)], -1).flatten(0, 1)
+    return Grid(z, torch.full((len(z),), 4 * math.pi / len(z), dtype=torch.float64))
+
+
 # By support; that of discrete latents is the support of their relaxation.
 GRIDS: dict[str, Callable[[int], Grid]] = {
     "numbers between 0 and 1": _between_0_and_1,
@@ -146,6 +172,7 @@ GRIDS: dict[str, Callable[[int], Grid]] = {
     "binary vectors": _between_0_and_1,
     "one-hot vectors": _segment,
     "the simplex": _simplex,
+    "the unit sphere": _sphere,
 }
 
 

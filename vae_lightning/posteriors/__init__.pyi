@@ -12,9 +12,12 @@ from .logistic import Logistic, LogisticDistribution
 from .mixture import MixtureDistribution, MixtureOfGaussians
 from .planar import Planar, PlanarDistribution
 from .posterior import Posterior
+from .power_spherical import PowerSpherical, PowerSphericalDistribution
 from .spline import Spline, SplineDistribution
 from .student_t import StudentT, StudentTDistribution
 from .sylvester import Sylvester, SylvesterDistribution
+from .tangent_normal import UniformOnSphere
+from .von_mises_fisher import VonMisesFisher, VonMisesFisherDistribution
 
 __all__ = [
     "IAF",
@@ -44,6 +47,8 @@ __all__ = [
     "Planar",
     "PlanarDistribution",
     "Posterior",
+    "PowerSpherical",
+    "PowerSphericalDistribution",
     "RelaxedBernoulliDistribution",
     "RelaxedCategoricalDistribution",
     "Spline",
@@ -53,5 +58,8 @@ __all__ = [
     "StudentTDistribution",
     "Sylvester",
     "SylvesterDistribution",
+    "UniformOnSphere",
+    "VonMisesFisher",
+    "VonMisesFisherDistribution",
     "gaussian_kl",
 ]
