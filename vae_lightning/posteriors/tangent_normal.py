@@ -17,7 +17,7 @@ __all__ = ["TangentNormal", "TangentNormalDistribution", "UniformOnSphere"]
 
 # The quadrature's nodes: their number, how much denser they are at the mode than a uniform grid (the argument of a
 # sinh), and the logarithm of the density, relative to the mode's, that they reach down to. With these values the
-# normaliser has an error of 1e-8, and the cumulative distribution one of 2e-5.
+# normaliser has an error of 1e-8, and the cumulative distribution one of 5e-5 on the circle and less on spheres.
 NODES = 65
 STRETCH = 3.0
 DEPTH = 20.0
@@ -30,7 +30,7 @@ SPACING = 2 * STRETCH / (NODES - 1)
 # Moves the singularity of the mean direction away from an encoder's output of 0.
 OFFSET = 1e-4
 
-# Lets a sample have a density under every distribution.
+# Without a concentration, the mean direction would have no gradient.
 LEAST_CONCENTRATION = 1e-3
 
 
@@ -112,7 +112,7 @@ class TangentNormalDistribution(_Parameters, Distribution):
         return self.mu
 
     def rsample(self, noise: Tensor) -> Tensor:
-        return self._at(self._quantile(noise[..., 0]), noise[..., 1:])
+        return self.at(self._quantile(noise[..., 0]), noise[..., 1:])
 
     def log_prob(self, z: Tensor) -> Tensor:
         # From the squared distance, which is precise where w is near 1. The density of 0 at w = -1 has no logarithm.
@@ -121,7 +121,7 @@ class TangentNormalDistribution(_Parameters, Distribution):
 
     def rsample_and_log_prob(self, noise: Tensor) -> tuple[Tensor, Tensor]:
         x = self._quantile(noise[..., 0])
-        return self._at(x, noise[..., 1:]), self._log_density(self.statistic(torch.sigmoid(-x), F.logsigmoid(x)))
+        return self.at(x, noise[..., 1:]), self._log_density(self.statistic(torch.sigmoid(-x), F.logsigmoid(x)))
 
     def kl(self, other: Distribution) -> Tensor | None:
         if not isinstance(other, UniformOnSphere):
@@ -130,6 +130,22 @@ class TangentNormalDistribution(_Parameters, Distribution):
         # Rounding may leave a negative value near kappa = 0.
         value = (kappa * quadrature.mean - quadrature.log_normaliser).clamp(min=0)
         return value + (self.kappa - kappa) * kappa * quadrature.variance
+
+    def at(self, x: Tensor, noise: Tensor) -> Tensor:
+        """Return w mu + sqrt(1 - w^2) v.
+
+        Arguments:
+            x: logits of w, ``(..., B, 1)``.
+            noise: ``(..., B, d - 1)`` from N(0, I), which gives v.
+        """
+        # A Householder reflection maps the first axis to mu or -mu, whichever is farther from it, so that it is never
+        # singular, and a unit vector orthogonal to the axis to v.
+        first, rest = self.mu[..., :1], self.mu[..., 1:]
+        sine = 1 / torch.cosh(0.5 * x)
+        v = sine * F.normalize(noise, dim=-1)
+        along = (rest * v).sum(-1, keepdim=True) / (1 + first.abs())
+        sign = torch.ones_like(first).copysign(first.detach())
+        return (torch.tanh(0.5 * x) - along) * self.mu + torch.cat([-sign * along, v], dim=-1)
 
     def _log_density(self, statistic: Tensor) -> Tensor:
         quadrature = self._quadrature
@@ -192,7 +208,7 @@ class TangentNormalDistribution(_Parameters, Distribution):
             place = part * (left[0] + right[0])
             place = place / (left[0] + torch.sqrt(torch.lerp(left[0].square(), right[0].square(), part)))
             integral, density = _cubic(place, rise[0], left[0], right[0])
-            # A log-concave density is nowhere in a cell below both of its ends.
+            # The density has no minimum inside a cell, but the cubic's may have one, in the far tails.
             least = torch.minimum(left[0], right[0])
             place = (place - (integral - wanted) / torch.maximum(density, least)).clamp(0, 1)
             integrals, integrands = _cubic(place, rise, left, right)
@@ -201,19 +217,6 @@ class TangentNormalDistribution(_Parameters, Distribution):
             derivative = -(start[1] + integrals[1]) / torch.maximum(integrands[0], least) * width
             x = quadrature.mode + (self._scale * torch.sinh(y))[..., None]
         return x.to(noise) + (self.kappa - self.kappa.detach()) * derivative[..., None].to(noise)
-
-    def _at(self, x: Tensor, noise: Tensor) -> Tensor:
-        """Return w mu + sqrt(1 - w^2) v, where noise, ``(..., B, d - 1)``, gives v.
-
-        A Householder reflection that maps the first axis to mu, or to -mu if that is nearer to the opposite of the axis,
-        maps unit vectors orthogonal to the axis to v. It is never singular.
-        """
-        first, rest = self.mu[..., :1], self.mu[..., 1:]
-        sine = 1 / torch.cosh(0.5 * x)
-        v = sine * F.normalize(noise, dim=-1)
-        along = (rest * v).sum(-1, keepdim=True) / (1 + first.abs())
-        sign = torch.ones_like(first).copysign(first.detach())
-        return (torch.tanh(0.5 * x) - along) * self.mu + torch.cat([-sign * along, v], dim=-1)
 
 
 class _Uniform(NamedTuple):
