@@ -38,6 +38,9 @@ class AutoregressiveDistribution(_Parameters, FlowDistribution):
 
     __slots__ = ()
 
+    event_dims = (1, 1, 1, 2, 2, 2)
+    shared = ("inner", "outer", "bias")
+
     @abstractmethod
     def monotone(self, x: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         """Return g(x; c) and log g'(x; c), ``(..., B, latent_dim)``.
@@ -77,9 +80,6 @@ class AutoregressiveDistribution(_Parameters, FlowDistribution):
         flat = units @ self.outer[..., layer, :, :] + self.bias[..., layer, :, :]
         c: Tensor = flat.unflatten(-1, (x.shape[-1], -1))
         return c
-
-    def named(self) -> dict[str, Tensor]:
-        return {"mean": self.mean, "mu": self.mu, "logvar": self.logvar, "context": self.context}
 
 
 class MaskedNetworks(nn.Module):

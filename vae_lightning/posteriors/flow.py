@@ -17,8 +17,9 @@ class FlowDistribution(Distribution):
 
     .. math:: \log q(z) = \log N(\epsilon; 0, I) - \log |\det f'(\epsilon)| - \tfrac{1}{2} \sum_i \log \sigma_i^2
 
-    The flow acts before the mean and the scale are applied, so that its input always has a scale of 1. For a flow that
-    acts after them, as the papers write it, the same densities have other parameters.
+    The flow acts before the mean and the scale are applied, so that its input always has a scale of 1. The
+    papers apply the flow after them: the same densities then have other parameters, except for a Sylvester flow with
+    fewer columns than latent variables, which describes other densities.
     """
 
     __slots__ = ()
