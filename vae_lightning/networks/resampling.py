@@ -33,8 +33,8 @@ class _Residual(nn.Module):
 def halving_layers(image_shape: Sequence[int], outputs: int, channels: Sequence[int], blocks: int) -> list[nn.Module]:
     """Return the layers of an encoder: convolutions that halve height and width, each followed by residual blocks."""
     layers: list[nn.Module] = []
-    for inputs, outputs in pairwise([image_shape[0], *channels]):
-        layers += [nn.Conv2d(inputs, outputs, 3, stride=2, padding=1), *_activation(outputs, blocks)]
+    for before, after in pairwise([image_shape[0], *channels]):
+        layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), *_activation(after, blocks)]
     smallest = _sizes(image_shape, len(channels))[-1]
     return [*layers, nn.Flatten(), nn.Linear(channels[-1] * prod(smallest), outputs)]
 
