@@ -56,10 +56,16 @@ class GaussianDistribution(_Parameters, Distribution):
         return gaussian_kl((self.mu - other.mu) * scale, self.logvar - other.logvar)
 
     def log_prob_of_each(self, z: Tensor) -> Tensor:
-        # Matrix products, because M * B * latent_dim differences would not fit in a processor's cache.
-        precision = torch.exp(-self.logvar)
-        squares = z.square() @ precision.mT - 2 * z @ (precision * self.mu).mT
-        return -0.5 * (squares + (precision * self.mu.square() + self.logvar + LOG_2_PI).sum(-1))
+        # One dimension at a time, because M * B * latent_dim differences would not fit in a processor's cache; products
+        # of matrices would lose the differences from narrow posteriors to rounding.
+        inverse = torch.exp(-0.5 * self.logvar)
+        # (latent_dim, B), so that each dimension is a row in memory.
+        scaled, scale = (self.mu * inverse).T.contiguous(), inverse.T.contiguous()
+        squares = z.new_zeros(len(z), len(self.mu))
+        for dimension, shift, factor in zip(z.T, scaled, scale, strict=True):
+            offset = torch.addcmul(-shift, dimension[:, None], factor)
+            squares.addcmul_(offset, offset)
+        return -0.5 * (squares + (self.logvar + LOG_2_PI).sum(-1))
 
     def named(self) -> dict[str, Tensor]:
         return self._asdict()
