@@ -60,6 +60,7 @@ MOVED: Mapping[str, str] = {
     "vae_lightning.posterior.PosteriorMoments": "vae_lightning.posteriors.statistics.PosteriorMoments",
     "vae_lightning.posterior.active_units": "vae_lightning.posteriors.statistics.active_units",
     "vae_lightning.posterior.kl_parts": "vae_lightning.evaluation.kl_parts.kl_parts",
+    "vae_lightning.posteriors.kl.gaussian_kl": "vae_lightning.posteriors.gaussian_kl",
     "vae_lightning.priors.StandardNormal": "vae_lightning.priors.Standard",
     "vae_lightning.probe.Features": "vae_lightning.evaluation.features.Features",
     "vae_lightning.probe.LinearProbe": "vae_lightning.callbacks.LinearProbe",
@@ -78,7 +79,7 @@ MOVED: Mapping[str, str] = {
     "vae_lightning.targets.build": "vae_lightning.config.targets.build",
     "vae_lightning.targets.find_class": "vae_lightning.config.targets.find_class",
     "vae_lightning.throughput.Throughput": "vae_lightning.callbacks.Throughput",
-    "vae_lightning.vae.Posterior": "vae_lightning.posteriors.Gaussian",
+    "vae_lightning.vae.Posterior": "vae_lightning.posteriors.GaussianDistribution",
     "vae_lightning.vae.VAE": "vae_lightning.models.VAE",
 }
 

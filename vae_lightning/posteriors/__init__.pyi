@@ -1,4 +1,5 @@
 from .beta import Beta, BetaDistribution
+from .concrete import Concrete
 from .concrete_bernoulli import BernoulliDistribution, ConcreteBernoulli, RelaxedBernoulliDistribution
 from .concrete_categorical import CategoricalDistribution, ConcreteCategorical, RelaxedCategoricalDistribution
 from .dirichlet import Dirichlet, DirichletDistribution
@@ -25,6 +26,7 @@ __all__ = [
     "Beta",
     "BetaDistribution",
     "CategoricalDistribution",
+    "Concrete",
     "ConcreteBernoulli",
     "ConcreteCategorical",
     "Dirichlet",

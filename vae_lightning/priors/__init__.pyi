@@ -1,7 +1,7 @@
 from .flow import Flow
 from .mixture import Mixture
 from .prior import Prior
-from .standard import Standard
+from .standard import Standard, StandardNormal
 from .vamp import Vamp
 
 __all__ = [
@@ -9,5 +9,6 @@ __all__ = [
     "Mixture",
     "Prior",
     "Standard",
+    "StandardNormal",
     "Vamp",
 ]

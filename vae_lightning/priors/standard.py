@@ -22,3 +22,7 @@ class Standard(Prior):
 
     def forward(self, model: Encoding, like: Tensor) -> Distribution:
         return model.posterior.standard(like)
+
+
+# The name in earlier versions.
+StandardNormal = Standard
