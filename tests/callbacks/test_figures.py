@@ -26,7 +26,7 @@ from vae_lightning.evaluation.curves import draw_curves
 from vae_lightning.evaluation.kl_by_dimension import draw_kl
 from vae_lightning.evaluation.latent_space import draw_latent_space
 from vae_lightning.evaluation.pictures import Picture, draw_picture, pictures
-from vae_lightning.posteriors.statistics import kl_per_dimension
+from vae_lightning.posteriors import gaussian_kl
 from vae_lightning.runs.checkpoints import SafeCheckpointIO
 from vae_lightning.runs.training import train
 from vae_lightning.streams import generator
@@ -88,7 +88,7 @@ def test_each_row_of_the_traversals_moves_one_dimension_those_of_the_largest_kl_
     with torch.no_grad():
         mu, logvar = vae.encode(images[:6])
     kl = torch.rand(latent_dim, generator=generator(0, "test"))
-    for given, expected in ((kl, kl), (None, kl_per_dimension(mu, logvar))):
+    for given, expected in ((kl, kl), (None, gaussian_kl(mu, logvar).mean(0))):
         picture, z = drawn(vae, images[:6], kl=given)["traversals"]
         order = expected.argsort(descending=True)[:10].tolist()
         rows = z.unflatten(0, (len(order), picture.columns))
@@ -180,7 +180,7 @@ def test_each_label_has_a_colour_and_stands_in_the_legend(classes: int) -> None:
     assert [text.get_text() for text in legend.get_texts()] == [str(label + 7) for label in range(classes)]
     colours = {str(scatter.get_facecolor()) for scatter in figure.axes[0].collections}
     assert len(colours) == classes
-    assert figure.axes[0].get_title() == "mu of 200 odd images"
+    assert figure.axes[0].get_title() == "posterior means of 200 odd images"
     figure.draw_without_rendering()
     within = figure.bbox
     assert within.y0 <= legend.get_window_extent().y0
@@ -214,7 +214,8 @@ def test_one_dimension_is_seen_by_label() -> None:
 def test_no_number_and_no_word_of_a_figure_is_cut_off(scale: float) -> None:
     history = [{"train/loss": scale / epoch, "train/recon": scale, "train/kl": -scale} for epoch in (1, 2, 3)]
     mu = scale * torch.randn(50, 4, generator=generator(0, "test"))
-    for figure in (draw_curves(history), draw_kl(scale * torch.rand(40)), draw_latent_space(mu, torch.arange(50) % 10)):
+    latent_space = draw_latent_space(mu, torch.arange(50) % 10, prior=scale * torch.randn(50, 4))
+    for figure in (draw_curves(history), draw_kl(scale * torch.rand(40)), latent_space):
         figure.draw_without_rendering()
         for axes in figure.axes:
             box = axes.get_tightbbox()

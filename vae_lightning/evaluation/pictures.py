@@ -59,7 +59,7 @@ def pictures(
     - ``samples``: samples from the prior, always from the same noise, so that their progress can be seen.
     - ``traversals``: the first image's posterior mean with one latent variable at a time set to quantiles of the prior
       (from -3 to 3 for N(0, I)), one row for each of the ten with the largest KL, or with the largest variance of the
-      mean if the KL is not by dimension.
+      mean if the KL is not by dimension, or is not given and has no closed form.
     - ``manifold``, if there are two latent dimensions: images decoded from the quantiles of the prior (Auto-Encoding
       Variational Bayes, Kingma and Welling, 2014, figure 4; https://arxiv.org/abs/1312.6114).
     - ``pseudo_inputs``, if the prior has learned such images.
@@ -70,7 +70,7 @@ def pictures(
             classes, that of the first image is that of the traversals and of the manifold.
         what: description of the images, for the title.
         samples: number of samples.
-        kl: KL by dimension, ``(latent_dim,)``, for the order of the traversals; otherwise the variance decides.
+        kl: KL by dimension, ``(latent_dim,)``, for the order of the traversals; None for that of the images.
     """
     weights = next(vae.parameters())
     noise = generator(vae.seed, "prior")
@@ -84,11 +84,14 @@ def pictures(
     asked = vae.examples((torch.zeros(len(labels), *vae.image_shape), labels))
 
     with eval_mode(vae):
-        mean = vae.encode(images.to(weights)).mean
-        prior = vae.prior_distribution()
+        posterior, prior = vae.encode(images.to(weights)), vae.prior_distribution()
+        mean = posterior.mean
         sampled = prior.rsample(torch.randn(len(labels), prior.noise_size, generator=noise).to(weights))
         many = torch.randn(QUANTILE_SAMPLES, prior.noise_size, generator=noise).to(weights)
         order = mean.var(0).unflatten(0, (vae.latent_dim, -1)).sum(-1) if len(mean) > 1 else torch.ones(vae.latent_dim)
+        if kl is None:
+            own = posterior.kl(prior)
+            kl = None if own is None else own.cpu().double().mean(0)
         if kl is not None and vae.factorised:
             order = kl
         dimensions = order.argsort(descending=True, stable=True)[:DIMENSIONS].tolist()
