@@ -178,7 +178,7 @@ def test_the_command_prints_what_loads_the_files(
     assert (done.returncode, done.stderr) == (0, "")
     said, usage = done.stdout.split("\n\n")
     assert said.splitlines() == [
-        "written to run/export/encoder.onnx: images (N, 1, 28, 28) in [0, 1] to mu and logvar (N, 20)",
+        "written to run/export/encoder.onnx: images (N, 1, 28, 28) in [0, 1] to mu (N, 20), logvar (N, 20)",
         "written to run/export/decoder.onnx: z (N, 20) to images in [0, 1] and logits (N, 1, 28, 28)",
     ]
     lines = [line.strip() for line in usage.splitlines() if line.startswith("  ")]

@@ -11,7 +11,7 @@ from vae_lightning.estimators.reparameterization import Reparameterization
 from vae_lightning.estimators.score_function import ScoreFunction
 from vae_lightning.models.draw import draw
 from vae_lightning.objectives import IWAE, NegativeELBO, Objective
-from vae_lightning.posteriors.gaussian import Gaussian
+from vae_lightning.posteriors import GaussianDistribution
 from vae_lightning.streams import generator
 
 REPEATS = 20_000
@@ -24,7 +24,7 @@ def gradients(estimator: Estimator, objective: Objective, image: Tensor) -> Tens
     with torch.no_grad():
         start = vae.encode(image)
     mu, logvar = (term.repeat(REPEATS, 1).requires_grad_() for term in start)
-    vae.encode = lambda images: Gaussian(mu, logvar)  # type: ignore[method-assign]
+    vae.encode = lambda images: GaussianDistribution(mu, logvar)  # type: ignore[method-assign]
     noise = torch.randn(objective.samples, REPEATS, 2, generator=generator(0, "test"), dtype=torch.float64)
     draws = draw(vae, image, noise)
     value = estimator.loss(objective(draws, 0), draws)
@@ -69,12 +69,14 @@ def test_the_baseline_of_an_image_is_the_mean_of_the_others(image: Tensor) -> No
     vae = VAE(latent_dim=2, widths=(8,), image_shape=(1, 7, 7)).double()
     vae.estimator = estimator
     draws = draw(vae, image.expand(3, -1, -1, -1), torch.randn(1, 3, 2, generator=generator(0, "test")).double())
-    posterior = [term.detach().requires_grad_() for term in (draws.mu, draws.logvar)]
-    draws = draws._replace(mu=posterior[0], logvar=posterior[1])
+    posterior = GaussianDistribution(
+        *(term.detach().requires_grad_() for term in vae.encode(image.expand(3, -1, -1, -1)))
+    )
+    draws = draws._replace(posterior=posterior)
     (found,) = torch.autograd.grad(
-        estimator.loss(objective(draws, 0)._replace(exact=torch.zeros(3)), draws).sum(), posterior[:1]
+        estimator.loss(objective(draws, 0)._replace(exact=torch.zeros(3)), draws).sum(), [posterior.mu]
     )
     nll = draws.nll[0].detach()
     others = torch.stack([nll[[1, 2]].mean(), nll[[0, 2]].mean(), nll[[0, 1]].mean()])
-    score = (draws.z[0] - draws.mu.detach()) / draws.logvar.exp()
+    score = (draws.z[0] - posterior.mu.detach()) / posterior.logvar.exp()
     torch.testing.assert_close(found, ((nll - others)[:, None] * score).detach())

@@ -17,7 +17,7 @@ from vae_lightning import VAE, InputError
 from vae_lightning.commands.command import CONF
 from vae_lightning.models.draw import draw
 from vae_lightning.objectives import IWAE, BetaELBO, Draws, FreeBits, NegativeELBO
-from vae_lightning.posteriors import gaussian_kl
+from vae_lightning.posteriors import GaussianDistribution, StandardNormal, gaussian_kl
 from vae_lightning.streams import generator
 
 WARM_UP = {"_target_": "vae_lightning.schedules.WarmUp", "steps": 10}
@@ -55,7 +55,8 @@ def test_beta_weighs_the_kl_and_warms_up(vae: VAE, few: Tensor) -> None:
 def test_free_bits_leave_a_dimension_alone_until_it_has_used_them() -> None:
     mu = torch.tensor([[0.1, 2.0], [0.2, 1.0]], dtype=torch.float64, requires_grad=True)
     kl = gaussian_kl(mu, torch.zeros_like(mu))  # means 0.0125 and 1.25
-    terms = FreeBits(free_nats=0.5)(Draws(mu, torch.zeros_like(mu), kl, mu[None], torch.zeros(1, 2)), 0)
+    posterior, prior = GaussianDistribution(mu, torch.zeros_like(mu)), StandardNormal.of(mu, 2)
+    terms = FreeBits(free_nats=0.5)(Draws(posterior, prior, kl, True, mu[None], torch.zeros(1, 2)), 0)
     value = terms.exact.mean()
     assert value.item() == pytest.approx(0.5 + 1.25)  # the sum over dimensions of the larger of lambda and the mean
     (gradient,) = torch.autograd.grad(value, mu)
@@ -74,7 +75,8 @@ def test_the_bound_is_exact_where_the_posterior_is() -> None:
     # p(x|z) does not depend on z, so the true posterior is the prior.
     z = torch.randn(7, 5, 3, generator=generator(0, "test"), dtype=torch.float64)
     zeros = torch.zeros(5, 3, dtype=torch.float64)
-    draws = Draws(zeros, zeros, zeros, z, torch.full((7, 5), 12.5, dtype=torch.float64))
+    posterior, prior = GaussianDistribution(zeros, zeros), StandardNormal.of(zeros, 3)
+    draws = Draws(posterior, prior, zeros, True, z, torch.full((7, 5), 12.5, dtype=torch.float64))
     torch.testing.assert_close(IWAE(samples=7)(draws, 0).sampled, torch.full((5,), 12.5, dtype=torch.float64))
 
 
@@ -85,7 +87,8 @@ def test_the_doubly_reparameterised_gradient_is_the_usual_one_with_less_noise(va
         mu, logvar = (term[:1].detach().repeat(repeats, 1).requires_grad_() for term in vae.encode(few))
         noise = torch.randn(samples, repeats, 3, generator=generator(0, "test"), dtype=torch.float64)
         z = VAE.reparameterize(mu, logvar, noise)
-        draws = Draws(mu, logvar, gaussian_kl(mu, logvar), z, vae.nll(z, few[:1]))
+        posterior, prior = GaussianDistribution(mu, logvar), StandardNormal.of(mu, 3)
+        draws = Draws(posterior, prior, gaussian_kl(mu, logvar), True, z, vae.nll(z, few[:1]))
         value = IWAE(samples, doubly_reparameterized=doubly)(draws, 0).sampled.sum()
         decoder, *own = torch.autograd.grad(value, [vae.get_parameter("decoder.0.weight"), mu, logvar])
         found[doubly], decoders[doubly] = torch.cat(own, 1), decoder
