@@ -84,10 +84,12 @@ def pictures(
     asked = vae.examples((torch.zeros(len(labels), *vae.image_shape), labels))
 
     with eval_mode(vae):
-        posterior, prior = vae.encode(images.to(weights)), vae.prior_distribution()
+        # In single precision, because torch has no quantiles of less.
+        posterior = vae.encode(images.to(weights)).map(Tensor.float)
+        prior = vae.prior_distribution().map(Tensor.float)
         mean = posterior.mean
-        sampled = prior.rsample(torch.randn(len(labels), prior.noise_size, generator=noise).to(weights))
-        many = torch.randn(QUANTILE_SAMPLES, prior.noise_size, generator=noise).to(weights)
+        sampled = prior.rsample(torch.randn(len(labels), prior.noise_size, generator=noise).to(mean))
+        many = torch.randn(QUANTILE_SAMPLES, prior.noise_size, generator=noise).to(mean)
         order = mean.var(0).unflatten(0, (vae.latent_dim, -1)).sum(-1) if len(mean) > 1 else torch.ones(vae.latent_dim)
         if kl is None:
             own = posterior.kl(prior)
@@ -95,7 +97,7 @@ def pictures(
         if kl is not None and vae.factorised:
             order = kl
         dimensions = order.argsort(descending=True, stable=True)[:DIMENSIONS].tolist()
-        quantiles = prior.quantiles(LEVELS.to(weights), many)
+        quantiles = prior.quantiles(LEVELS, many)
         rows = [
             vae.posterior.moved(mean[0], dimension, quantiles[:, dimension % quantiles.shape[1]])
             for dimension in dimensions
@@ -122,7 +124,7 @@ def pictures(
             ),
         ]
         if vae.posterior.size == 2 and type(vae.posterior).moved is Posterior.moved:
-            first, second = prior.quantiles(torch.linspace(0.02, 0.98, SIDE).to(weights), many).T
+            first, second = prior.quantiles(torch.linspace(0.02, 0.98, SIDE), many).T
             z = torch.cartesian_prod(second.flip(0), first).flip(1)
             title = "the latent plane by quantiles of the prior: dimension 0 to the right, dimension 1 upwards"
             drawn.append(Picture("manifold", title, decoded(z, images[:1]), SIDE))

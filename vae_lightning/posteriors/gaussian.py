@@ -89,8 +89,8 @@ class StandardNormal(GaussianDistribution):
         return -0.5 * (z.square() + LOG_2_PI)
 
     def quantiles(self, levels: Tensor, noise: Tensor) -> Tensor:
-        quantiles: Tensor = torch.special.ndtri(levels)[:, None].expand(-1, self.mu.shape[-1])
-        return quantiles
+        quantiles: Tensor = torch.special.ndtri(levels).to(self.mu)
+        return quantiles[:, None].expand(-1, self.mu.shape[-1])
 
 
 class Gaussian(Posterior):
