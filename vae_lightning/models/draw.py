@@ -38,22 +38,24 @@ def draw(model: _Model, images: Tensor, noise: Tensor, own: Tensor | None = None
     single = len(noise) == 1
     if single:
         noise = noise[0]
-    kl = posterior.kl(prior)
-    exact = kl is not None
-    if kl is not None:
-        z = posterior.rsample(noise)
-    else:
+    log_posterior = None
+    if type(posterior).kl is Distribution.kl and model.estimator.reparameterized:
         z, log_posterior = posterior.rsample_and_log_prob(noise)
+    else:
+        z = posterior.rsample(noise)
     if not model.estimator.reparameterized:
         z = z.detach()
+    nll = model.nll(z if own is None else z * own.repeat_interleave(z.shape[-1] // own.shape[-1], -1), images)
+    # After the rest: the order in which gradients are added up decides their last bits.
+    kl = posterior.kl(prior)
+    exact = kl is not None
     if kl is None:
-        if not model.estimator.reparameterized:
+        if log_posterior is None:
             log_posterior = posterior.log_prob(z)
         kl = log_ratio(log_posterior, prior.log_prob(z))
         kl = kl if single else kl.mean(0)
     if own is not None:
         kl = kl * own
-    nll = model.nll(z if own is None else z * own.repeat_interleave(z.shape[-1] // own.shape[-1], -1), images)
     if single:
         z, nll = z[None], nll[None]
     return Draws(posterior, prior, kl, exact, z, nll, own)
