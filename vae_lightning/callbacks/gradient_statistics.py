@@ -1,6 +1,7 @@
 """Bias and variance of the encoder's gradient during training."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -22,7 +23,8 @@ class GradientStatistics(Callback):
     """Logs the error of the encoder's gradient as ``gradient/bias``, ``noise``, ``variance`` and ``norm``.
 
     The gradient of the model's objective is estimated on the same images each time, with the model's estimator and in
-    the model's precision; the reference is the reparameterised gradient in double precision. See
+    the model's precision; the reference is the reparameterised gradient in double precision, by default with the
+    model's own posterior. See
     :class:`vae_lightning.evaluation.gradient_error.GradientError`.
 
     Arguments:
@@ -30,6 +32,8 @@ class GradientStatistics(Callback):
         images: number of images, the first of the (shuffled) training images.
         estimates: number of gradients drawn from the model's estimator.
         references: number of gradients drawn from the reference estimator.
+        reference_posterior: ``_target_``, a :class:`vae_lightning.posteriors.Posterior` of the same parameters, and its
+            arguments: the reference's, to find the bias of a posterior's own samples; None for the model's.
 
     Raises:
         InputError: if an argument breaks its rule (:mod:`vae_lightning.callbacks.rules`), or the Trainer has no
@@ -37,9 +41,16 @@ class GradientStatistics(Callback):
     """
 
     @checked
-    def __init__(self, every_n_epochs: int = 1, images: int = 64, estimates: int = 1000, references: int = 500) -> None:
+    def __init__(
+        self,
+        every_n_epochs: int = 1,
+        images: int = 64,
+        estimates: int = 1000,
+        references: int = 500,
+        reference_posterior: Mapping[str, Any] | None = None,
+    ) -> None:
         self.every_n_epochs, self.images = every_n_epochs, images
-        self.estimates, self.references = estimates, references
+        self.estimates, self.references, self.reference_posterior = estimates, references, reference_posterior
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if trainer.datamodule is None:  # type: ignore[attr-defined]
@@ -52,7 +63,8 @@ class GradientStatistics(Callback):
             f"GradientStatistics needs a VAE, but the model is a {type(pl_module).__name__}"
         )
         images = self._first_images(trainer.datamodule, pl_module)  # type: ignore[attr-defined]
-        reference = type(pl_module)(**pl_module.hparams).to(pl_module.device)
+        posterior = self.reference_posterior or pl_module.hparams["posterior"]
+        reference = type(pl_module)(**{**pl_module.hparams, "posterior": posterior}).to(pl_module.device)
         reference.load_state_dict(pl_module.state_dict())
         reference.double().estimator = Reparameterization()
         reference.posterior.step = pl_module.posterior.step

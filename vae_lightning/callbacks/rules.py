@@ -1,6 +1,6 @@
 """Rules for the arguments of callbacks."""
 
-from vae_lightning.config.rules import Rule, integer, optional, text
+from vae_lightning.config.rules import Rule, integer, optional, target, text
 from vae_lightning.evaluation.rules import PROBE
 
 RULES: dict[str, dict[str, Rule]] = {
@@ -17,6 +17,7 @@ RULES: dict[str, dict[str, Rule]] = {
         "images": integer(at_least=1),
         "estimates": integer(at_least=2),
         "references": integer(at_least=2),
+        "reference_posterior": optional(target),
     },
     "LinearProbe": {
         "every_n_epochs": optional(integer(at_least=1)),
