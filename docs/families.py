@@ -4,8 +4,8 @@
     python docs/families.py outputs/sweeps/families
 
 Besides what a run logs itself, log p(x) of test images is estimated with samples from the posterior, and so is the
-variance of the encoder's gradient. Each measurement is kept in its run's folder, ``family.json``, and not repeated. Jobs
-that are not complete are left out.
+variance of the encoder's gradient. Each measurement is kept in its run's folder, ``family.json``, and not repeated.
+Jobs that are not complete are left out.
 """
 
 import argparse
