@@ -9,7 +9,6 @@ from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.utils import filter_overrides
 from omegaconf import DictConfig
 
 from vae_lightning.config.errors import IncompatibleError, InputError
@@ -53,7 +52,7 @@ def remaining_jobs(loader: ConfigLoader, config: DictConfig, jobs: Sequence[list
     if _are_numbered(config):
         remaining = list(jobs)
     folders: dict[str, Mapping[str, Any]] = {}
-    left_out: dict[int, IncompatibleError] = {}
+    left_out: dict[int, str] = {}
     try:
         for number, job in enumerate(remaining):
             with composed_job(load_job(loader, config, job, number)) as cfg:
@@ -62,7 +61,9 @@ def remaining_jobs(loader: ConfigLoader, config: DictConfig, jobs: Sequence[list
                 try:
                     check_config(checked)
                 except IncompatibleError as error:
-                    left_out[number] = error
+                    if len(jobs) == 1:
+                        raise
+                    left_out[number] = f"{os.path.relpath(checked['run_dir'], sweep)} ({error})"
                     continue
                 check_metric_names(checked)
                 check_trackers(checked["logger"])
@@ -71,12 +72,12 @@ def remaining_jobs(loader: ConfigLoader, config: DictConfig, jobs: Sequence[list
                 folder = os.path.relpath(checked["run_dir"], sweep)
                 raise InputError(f"hydra.sweep.subdir={folder}: must be another folder for each job")
         if left_out and len(left_out) == len(jobs):
-            raise next(iter(left_out.values()))
+            raise InputError(f"all combinations are left out: {next(iter(left_out.values()))}")
     except Exception:
         remove_empty(str(sweep))
         raise
-    for number, why in left_out.items():
-        log.warning("left out: %s (%s)", " ".join(filter_overrides(remaining[number])), why)
+    for why in left_out.values():
+        log.warning("left out: %s", why)
     return [job for number, job in enumerate(remaining) if number not in left_out]
 
 
