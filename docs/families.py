@@ -182,7 +182,7 @@ def page(name: str, rows: pd.DataFrame, job: Path | None) -> str:
 def _text(cls: type) -> str:
     """Return a class's docstring as Markdown."""
     text = inspect.getdoc(cls) or ""
-    text = re.sub(r"^\.\. math:: (.+(?:\n +.+)*)", lambda found: f"```math\n{found[1]}\n```", text, flags=re.M)
+    text = re.sub(r"^\.\. math:: (.+(?:\n +.+)*)", lambda found: f"$$\n{found[1]}\n$$", text, flags=re.M)
     text = re.sub(r":\w+:`~?([^`]+)`", r"`\1`", text).replace("``", "`")
     text = re.sub(r"^(Arguments|Attributes|Raises|References):\n", r"**\1**\n\n", text, flags=re.M)
     text = re.sub(r"^    (\w+): ", r"- `\1`: ", text, flags=re.M)

@@ -55,12 +55,17 @@ NOT_RUN = {
     "hydra.launcher.ray.remote.num_gpus=1": "it needs a GPU",
     "hydra.launcher.ray.init.address=": "it needs a Ray cluster; test_engines.py starts one",
     "logger=wandb": "it needs an account, but for logger.wandb.offline=true",
+    "docs/": "it takes minutes, or the runs of a long sweep",
+    "sweep.name=von_mises_fisher": "its module lies in docs/von_mises_fisher",
     "benchmarks/": "it takes minutes of a quiet machine, and the full MNIST files; its options are parsed",
 }
 
 # What shrinks an experiment beside debug=fast.
 SHRUNKEN = {
     "experiment=latent_lr": ["model.latent_dim=2,20", "optimizer.lr=1e-3"],
+    "experiment=concrete": ["posterior=concrete_bernoulli", "seed=1"],
+    "experiment=families": ["posterior=gaussian,laplace", "seed=1", "data.binarisation=none"],
+    "experiment=priors": ["prior=standard,mixture", "seed=1"],
     "experiment=search": ["hydra.sweeper.n_trials=2"],
     "experiment=estimators": [
         "estimator=none,score_function",
@@ -169,8 +174,13 @@ def test_every_fence_is_of_a_known_kind(name: str) -> None:
 
 def test_every_page_of_docs_can_be_found_from_its_index() -> None:
     index = SOURCE / "docs/README.md"
-    linked = {(index.parent / target).resolve() for target in re.findall(r"\]\(([^)#]+)", index.read_text())}
-    assert {page for name, page in PAGES.items() if name.startswith("docs/")} <= linked | {index}
+    linked, indexes = {index}, [index]
+    while indexes:
+        page = indexes.pop()
+        found = {(page.parent / target).resolve() for target in re.findall(r"\]\(([^)#]+)", page.read_text())} - linked
+        linked |= found
+        indexes += [target for target in found if target.name == "README.md" and SOURCE / "docs" in target.parents]
+    assert {page for name, page in PAGES.items() if name.startswith("docs/")} <= linked
 
 
 def reference() -> Any:

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["in_double_precision", "in_single_precision", "sum_in_double"]
+__all__ = ["at_least_single", "in_double_precision", "in_single_precision", "sum_in_double"]
 
 
 def sum_in_double(values: Tensor) -> Tensor:
@@ -16,6 +16,11 @@ def sum_in_double(values: Tensor) -> Tensor:
 def in_double_precision(value: Any) -> Tensor:
     """Convert numbers to a double-precision tensor; Lightning would log a plain number in single precision."""
     return torch.as_tensor(value, dtype=torch.float64)
+
+
+def at_least_single(values: Tensor) -> Tensor:
+    """Convert half precision to single, because torch's special functions and solvers do not support it."""
+    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
 
 
 def in_single_precision(values: Tensor) -> Tensor:

@@ -58,7 +58,10 @@ from warm_process import run_command
         (["model.image_shape=[28,28]"], "model.image_shape=[28, 28]: must be a list of 3 values"),
         (["model.encoder=3"], "model.encoder=3: must be a mapping with _target_"),
         (["model.decoder={width:3}"], "model.decoder={'width': 3}: must be a mapping with _target_"),
-        (["model=cnv"], "model=cnv: there is no such name; did you mean conv? allowed: conv, mlp, residual"),
+        (
+            ["model=cnv"],
+            "model=cnv: there is no such name; did you mean conv? allowed: conditional, conv, mlp, residual",
+        ),
         (["model=conv", "model.encoder.channels=[0]"], "model.encoder.channels=[0]: must be a list of one or more"),
         (["model=conv", "model.encoder.chanels=[8]"], "model.encoder.chanels: there is no such name; did you mean"),
         (["model=conv", "+model.decoder.blocks=1"], "model.decoder.blocks=1: there is no such name"),
@@ -360,7 +363,7 @@ def test_help_names_the_groups(command: Command) -> None:
     assert done.returncode == 0
     for group in (
         "data: emnist, fashion_mnist, files, kmnist, mnist, mnist_5k",
-        "experiment: article, burda_iwae, burda_vae, estimators, latent_lr, quickstart, search, strong",
+        "experiment: article, burda_iwae, burda_vae, concrete, estimators, families, latent_lr, priors, quickstart",
         "trainer: auto, cpu, ddp, ddp_cpu, gpu",
     ):
         assert group in done.stdout

@@ -16,7 +16,8 @@ from vae_lightning.config.resolving import resolved
 from vae_lightning.config.targets import build
 from vae_lightning.streams import generator
 
-KINDS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
+# A conditional model has the networks of an MLP.
+KINDS = sorted(path.stem for path in (CONF / "model").glob("*.yaml") if path.stem != "conditional")
 Build = Callable[..., VAE]
 
 

@@ -301,32 +301,19 @@ def test_gradients_reach_every_parameter(name: str) -> None:
 def test_gradients_are_those_of_differences(name: str) -> None:
     """The first derivatives of samples and densities by latents and parameters, implicit ones included."""
     posterior, encoded = _build(name)
+    # The derivative of a mixture's samples is not that with constant noise, which misses the jumps between components.
+    samples = name != "mixture"
     weights = {key: weight.detach() for key, weight in posterior.named_parameters()}
     noise = _noise(posterior(encoded), 3, len(encoded))
     z = posterior(encoded.detach()).rsample(noise.flip(0)).detach()
 
     def values(encoded: Tensor, z: Tensor, *own: Tensor) -> tuple[Tensor, ...]:
         distribution = torch.func.functional_call(posterior, dict(zip(weights, own, strict=True)), encoded)
-        return *distribution.rsample_and_log_prob(noise), distribution.log_prob(z)
+        drawn = distribution.rsample_and_log_prob(noise) if samples else ()
+        return *drawn, distribution.log_prob(z)
 
     inputs = [tensor.clone().requires_grad_() for tensor in (encoded.detach(), z, *weights.values())]
     assert torch.autograd.gradcheck(values, inputs, fast_mode=True)
-
-
-def test_extremes_are_finite(name: str) -> None:
-    """Samples, densities and gradients are finite far from any reasonable parameters, in single precision."""
-    posterior = _build(name)[0].float()
-    source = torch.Generator().manual_seed(2)
-    outputs = torch.randn(200, posterior.outputs, generator=source)
-    for encoded in (10 * outputs, 10 * outputs.sign(), 0 * outputs):
-        encoded.requires_grad_()
-        noise = 5 * torch.randn(20, 200, posterior.noise_size, generator=source).sign()
-        distribution = posterior(encoded)
-        z, log_prob = distribution.rsample_and_log_prob(noise)
-        values = z, log_prob, distribution.log_prob(z.detach())
-        gradients = torch.autograd.grad(sum(value.sum() for value in values), [encoded, *posterior.parameters()])
-        for value in (*values, *gradients):
-            assert value.isfinite().all()
 
 
 def test_stacked(name: str) -> None:
@@ -361,20 +348,20 @@ def test_gradients_of_a_stack(name: str) -> None:
 
 def test_extremes(name: str) -> None:
     """Values and gradients are finite at outputs of magnitude 10 and noise of magnitude 5, in single precision."""
-    posterior, _ = _build(name)
-    posterior = posterior.float()
+    posterior = _build(name)[0].float()
     generator = torch.Generator().manual_seed(2)
     encoded = 10.0 * torch.randint(-1, 2, (100, posterior.outputs), generator=generator)
-    noise = 5.0 * torch.randint(-1, 2, (100, 100, posterior.noise_size), generator=generator)
+    noise = 5.0 * torch.randint(-1, 2, (20, 100, posterior.noise_size), generator=generator)
     encoded.requires_grad_()
-    distribution = posterior(encoded)
+    inputs = [encoded, *posterior.parameters()]
+    distribution, standard = posterior(encoded), posterior.standard(encoded)
     z, log_prob = distribution.rsample_and_log_prob(noise)
-    standard = posterior.standard(encoded)
-    terms = {"z": z, "log q": log_prob, "log p": standard.log_prob(z), "kl": distribution.kl(standard)}
-    for term, value in terms.items():
+    others = {"q of others": distribution.log_prob(z.detach()), "kl": distribution.kl(standard)}
+    for term, value in {"z": z, "log q": log_prob, "log p": standard.log_prob(z), **others}.items():
         if value is not None:
             assert value.isfinite().all(), term
-            for gradient in torch.autograd.grad(value.sum(), encoded, retain_graph=True, materialize_grads=True):
+        if value is not None and value.requires_grad:
+            for gradient in torch.autograd.grad(value.sum(), inputs, retain_graph=True, materialize_grads=True):
                 assert gradient.isfinite().all(), term
 
 
@@ -383,8 +370,10 @@ def test_moved_latents_are_on_the_support(name: str) -> None:
     standard = posterior.standard(encoded)
     values = standard.rsample(_noise(standard, 20, 1))[:, 0, 0]
     moved = posterior.moved(posterior(encoded).mean[0], 0, values)
-    assert moved.shape[1] == posterior.size
-    torch.testing.assert_close(moved[:, 0], values)
+    if posterior.size == posterior.latent_dim:
+        torch.testing.assert_close(moved[:, 0], values)
+    else:  # all categories in turn
+        assert torch.equal(moved, torch.eye(posterior.size, dtype=moved.dtype))
     assert standard.log_prob(moved).isfinite().all()
 
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from scipy import integrate, special, stats  # type: ignore[import-untyped]
+from scipy import integrate, special, stats
 from torch import Tensor
 
 from vae_lightning.config.errors import InputError

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from vae_lightning.config.arguments import checked
 from vae_lightning.posteriors.concrete import Concrete
 from vae_lightning.posteriors.distribution import Distribution
+from vae_lightning.posteriors.log_ndtr import log_ndtr
 
 __all__ = ["CategoricalDistribution", "ConcreteCategorical", "RelaxedCategoricalDistribution"]
 
@@ -49,7 +50,7 @@ class RelaxedCategoricalDistribution(_Parameters, Distribution):
         return by_variable
 
     def rsample(self, noise: Tensor) -> Tensor:
-        gumbel = -torch.log(-torch.special.log_ndtr(self._by_variable(noise)))
+        gumbel = -torch.log(-log_ndtr(self._by_variable(noise)))
         return ((self.logits + gumbel) / self.temperature).softmax(-1).flatten(-2)
 
     def log_prob(self, z: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from vae_lightning.config.arguments import checked
 from vae_lightning.posteriors.distribution import Distribution
 from vae_lightning.posteriors.gaussian import LOG_2_PI, StandardNormal
 from vae_lightning.posteriors.posterior import Posterior
+from vae_lightning.precision import at_least_single
 
 __all__ = ["GaussianFull", "GaussianFullDistribution", "GaussianLowRankDistribution"]
 
@@ -48,8 +49,8 @@ class GaussianFullDistribution(_Full, Distribution):
         return z
 
     def log_prob(self, z: Tensor) -> Tensor:
-        difference = (z - self.mu).unsqueeze(-1)
-        noise: Tensor = torch.linalg.solve_triangular(self.scale_tril, difference, upper=False).squeeze(-1)
+        factor, difference = at_least_single(self.scale_tril), at_least_single(z - self.mu).unsqueeze(-1)
+        noise: Tensor = torch.linalg.solve_triangular(factor, difference, upper=False).squeeze(-1).to(z)
         return -0.5 * (noise.square() + LOG_2_PI).sum(-1, keepdim=True) - self._half_log_determinant
 
     def rsample_and_log_prob(self, noise: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from vae_lightning.posteriors.distribution import Distribution
 from vae_lightning.posteriors.gaussian import LOG_2_PI, StandardNormal
+from vae_lightning.posteriors.log_ndtr import log_ndtr
 from vae_lightning.posteriors.posterior import Posterior
 
 __all__ = ["Laplace", "LaplaceDistribution"]
@@ -40,7 +41,7 @@ class LaplaceDistribution(_Parameters, Distribution):
 
     def rsample(self, noise: Tensor) -> Tensor:
         # The quantile at u = Phi(noise): b log 2u below the median. The logarithm of Phi keeps the tails.
-        magnitude = -torch.special.log_ndtr(-noise.abs()) - math.log(2)
+        magnitude = -log_ndtr(-noise.abs()) - math.log(2)
         z: Tensor = self.loc + self.log_scale.exp() * magnitude * noise.sign()
         return z
 

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from vae_lightning.posteriors.distribution import Distribution
 from vae_lightning.posteriors.gaussian import LOG_2_PI, StandardNormal
+from vae_lightning.posteriors.log_ndtr import log_ndtr
 from vae_lightning.posteriors.posterior import Posterior
 
 __all__ = ["Logistic", "LogisticDistribution", "logistic_noise"]
@@ -16,8 +17,7 @@ __all__ = ["Logistic", "LogisticDistribution", "logistic_noise"]
 
 def logistic_noise(noise: Tensor) -> Tensor:
     """Transform N(0, 1) to the standard logistic distribution: the log-odds of Phi(noise), precise in both tails."""
-    log_odds: Tensor = torch.special.log_ndtr(noise) - torch.special.log_ndtr(-noise)
-    return log_odds
+    return log_ndtr(noise) - log_ndtr(-noise)
 
 
 class _Parameters(NamedTuple):
