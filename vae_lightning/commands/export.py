@@ -47,8 +47,7 @@ def export(cfg: DictConfig) -> "ONNXFiles":
 
     resumes_by(lambda: f"{run / EXPORT} may be incomplete; the same command starts again")
     # Imported here because it takes seconds.
-    from vae_lightning.models.eval_mode import eval_mode
-    from vae_lightning.models.onnx import export_onnx
+    from vae_lightning.models.onnx import export_onnx, parameter_shapes
     from vae_lightning.runs.checkpoints import load_vae
 
     for name in ("onnx_ir", "onnxscript"):
@@ -57,18 +56,21 @@ def export(cfg: DictConfig) -> "ONNXFiles":
     files = export_onnx(vae, run / EXPORT)
     shape = ", ".join(map(str, vae.image_shape))
     values = "in [0, 1]" if config["data"].get("binarisation", "none") == "none" else "of 0 and 1"
-    with eval_mode(vae):
-        posterior = vae.encode(next(vae.parameters()).new_zeros(1, *vae.image_shape)).named()
-    each = [f"{name} ({', '.join(['N', *map(str, value.shape[1:])])})" for name, value in posterior.items()]
-    print(f"written to {files.encoder}: images (N, {shape}) {values} to {', '.join(each)}")
-    print(f"written to {files.decoder}: z (N, {vae.posterior.size}) to images in [0, 1] and logits (N, {shape})")
+    posterior = parameter_shapes(vae)
+    each = [f"{name} ({', '.join(['N', *map(str, own)])})" for name, own in posterior.items()]
+    labels = "" if vae.classes is None else " and labels (N,)"
+    print(f"written to {files.encoder}: images (N, {shape}) {values}{labels} to {', '.join(each)}")
+    print(
+        f"written to {files.decoder}: z (N, {vae.posterior.size}){labels} to images in [0, 1] and logits (N, {shape})"
+    )
     print("\nto load them, with the onnxruntime package, float32 arrays and any N:")
+    more = "" if vae.classes is None else ", 'labels': labels"
     for file, names, argument, value in (
         (files.encoder, posterior, "images", "images"),
         (files.decoder, ("images", "logits"), "z", next(iter(posterior))),
     ):
         session = f"onnxruntime.InferenceSession({str(file)!r})"
-        print(f"  {', '.join(names)} = {session}.run(None, {{{argument!r}: {value}}})")
+        print(f"  {', '.join(names)} = {session}.run(None, {{{argument!r}: {value}{more}}})")
     return files
 
 
