@@ -23,6 +23,7 @@ from vae_lightning.config.resolving import resolved
 from vae_lightning.config.targets import build
 from vae_lightning.models.eval_mode import eval_mode
 from vae_lightning.models.onnx import ONNXFiles, export_onnx
+from vae_lightning.posteriors.rules import SUPPORTS
 from vae_lightning.runs.directory import clear
 from vae_lightning.runs.training import train
 from vae_lightning.streams import generator
@@ -261,3 +262,13 @@ def test_without_the_extra_it_is_named(package: str, run: Path, monkeypatch: pyt
         with pytest.raises(InputError, match=r"pip install 'vae-lightning\[onnx\]'$"):
             attempt()
     assert not (run / "export").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(SUPPORTS))
+def test_every_posterior_is_exported(name: str, tmp_path: Path, images: Tensor) -> None:
+    vae = VAE(latent_dim=3, widths=[8], posterior={"_target_": f"vae_lightning.posteriors.{name}"})
+    files = export_onnx(vae, tmp_path)
+    with eval_mode(vae):
+        expected = [*vae.encode(images).named().values()]
+    torch.testing.assert_close(outputs(files.encoder, "images", images), expected, rtol=1e-4, atol=1e-5)
