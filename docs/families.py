@@ -30,7 +30,7 @@ from vae_lightning.models.draw import draw
 from vae_lightning.models.vae import VAE
 from vae_lightning.posteriors.posterior import Posterior
 from vae_lightning.runs.checkpoints import load_vae
-from vae_lightning.runs.directory import CONFIG, checkpoint_path, stored_metrics
+from vae_lightning.runs.directory import CONFIG, checkpoint_path, job_folders, stored_metrics
 from vae_lightning.streams import NormalStream, generator
 from vae_lightning.whole_files import write_figure, write_file, write_json
 
@@ -194,7 +194,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sweeps", nargs="+", type=Path, help="folders of sweeps of experiment=families")
     sweeps = parser.parse_args().sweeps
-    jobs = [path for sweep in sweeps for path in sorted(sweep.iterdir()) if stored_metrics(path) is not None]
+    jobs = [path for sweep in sweeps for path in job_folders(sweep) if stored_metrics(path) is not None]
     rows = pd.DataFrame([measure(job) for job in jobs])
     rows["job"] = jobs
     PAGES.mkdir(exist_ok=True)

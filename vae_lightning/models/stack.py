@@ -91,9 +91,8 @@ class Stack(Trainable):
         self.image_shape = self.model.image_shape
         dims = torch.tensor([[vae.latent_dim] for vae in vaes])
         own_dims = (torch.arange(self.latent_dim) < dims).to(next(self.model.parameters()))
-        padded = bool((dims < self.latent_dim).any())
-        # (K, 1, latent_dim)
-        self.register_buffer("own_dims", own_dims[:, None] if padded else None, persistent=False)
+        # (K, 1, latent_dim); None without padding.
+        self.register_buffer("own_dims", None if own_dims.all() else own_dims[:, None], persistent=False)
         self._by_matrix_products = by_matrix_products(self.model)
         # The layers whose gradients a step in a block overwrites, and all other weights, whose gradients accumulate.
         self._batched: list[BatchedLinear] = []
@@ -188,7 +187,9 @@ class Stack(Trainable):
 
     def prior_distribution(self) -> Distribution:
         """Return each model's prior, with tensors ``(K, 1, ...)``, or ``(1, ...)`` if none is learned."""
-        if self._by_matrix_products or not any(True for _ in self.model.prior.parameters()):
+        prior_module = self.model.prior
+        learned = prior_module.encodes or next(prior_module.parameters(), None) is not None
+        if self._by_matrix_products or not learned:
             return self.model.prior_distribution()
         prior: Distribution = self._each("prior_distribution")
         return prior

@@ -51,10 +51,9 @@ class VAE(Trainable):
 
     Images are ``(..., C, H, W)`` with values in [0, 1]; any leading dimensions are batch dimensions. With ``classes``,
     encoder and decoder see the label as well, and images are those that :meth:`examples` returns, which carry it. In
-    training a
-    batch is ``(images, labels)``, the images ``(B, C, H, W)`` for one optimiser step or ``(S, B, C, H, W)`` for a block
-    of S steps, which saves the Trainer's work between steps. Labels are ignored and may be missing: see
-    :func:`vae_lightning.models.batch.images_of` for other forms of batches.
+    training a batch is ``(images, labels)``, the images ``(B, C, H, W)`` for one optimiser step or ``(S, B, C, H, W)``
+    for a block of S steps, which saves the Trainer's work between steps. Labels may be missing for a model that does
+    not see them: see :func:`vae_lightning.models.batch.images_of` for other forms of batches.
 
     On several devices, with a datamodule that gives every process whole batches (such as an
     :class:`vae_lightning.ImageDataModule`), each process takes its own rows of a batch and of its noise, so that the

@@ -57,7 +57,7 @@ def build_network(
     """
     given, expected, name = (2, *inputs), (2, *outputs), node["_target_"]
     try:
-        accepted = inspect.signature(find_class(f"{key}._target_", name, nn.Module)).parameters
+        accepted = inspect.signature(find_class(f"{key}._target_", name, nn.Module)).parameters.keys() - node.keys()
         arguments |= {argument: value for argument, value in (offered or {}).items() if argument in accepted}
         network = build(key, node, nn.Module, **arguments)
         modes = [(module, module.training) for module in network.modules()]
