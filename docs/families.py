@@ -1,7 +1,8 @@
-"""Measure the runs of experiment=families, and write the pages of docs/families: a table, and a page for each family.
+"""Measure the runs of experiment=families and priors, and write docs/families: tables, and a page for each family.
 
     vae-train -m experiment=families sweep.name=families
-    python docs/families.py outputs/sweeps/families
+    vae-train -m experiment=priors sweep.name=priors
+    python docs/families.py outputs/sweeps/families outputs/sweeps/priors
 
 Besides what a run logs itself, log p(x) of test images is estimated with samples from the posterior, and so is the
 variance of the encoder's gradient. Each measurement is kept in its run's folder, ``family.json``, and not repeated.
@@ -12,6 +13,7 @@ import argparse
 import inspect
 import json
 import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +36,10 @@ from vae_lightning.runs.directory import CONFIG, checkpoint_path, job_folders, s
 from vae_lightning.streams import NormalStream, generator
 from vae_lightning.whole_files import write_figure, write_file, write_json
 
-COMMANDS = "vae-train -m experiment=families sweep.name=families\npython docs/families.py outputs/sweeps/families"
-CONF, PAGES = Path(__file__).parents[1] / "conf/posterior", Path(__file__).parent / "families"
+CONF, PAGES = Path(__file__).parents[1] / "conf", Path(__file__).parent / "families"
+COMMANDS = """vae-train -m experiment=families sweep.name=families
+vae-train -m experiment=priors sweep.name=priors
+python docs/families.py outputs/sweeps/families outputs/sweeps/priors"""
 MEASURED = "family.json"
 
 # What is measured: test images and samples for log p(x); training images and estimates for the gradient.
@@ -80,7 +84,8 @@ def measure(job: Path) -> dict[str, Any]:
     config = yaml.safe_load((job / CONFIG).read_text())
     metrics = stored_metrics(job) or {}
     row = {
-        "posterior": _choice(config),
+        "posterior": _choice("posterior", config["posterior"]),
+        "prior": _choice("prior", config["prior"]),
         "binarisation": config["data"]["binarisation"],
         "seed": config["seed"],
         **metrics,
@@ -103,17 +108,19 @@ def measure(job: Path) -> dict[str, Any]:
     return row | measured
 
 
-def _choice(config: dict[str, Any]) -> str:
-    """Return the name of the file of conf/posterior that a configuration has."""
-    node = config["posterior"]
-    for path in sorted(CONF.glob("*.yaml")):
+def _choice(group: str, node: dict[str, Any]) -> str:
+    """Return the name of the file of a group of conf that holds a node."""
+    folder = CONF / group
+    for path in sorted(folder.glob("*.yaml")):
         file = yaml.safe_load(path.read_text())
         base = [
-            yaml.safe_load((CONF / f"{name}.yaml").read_text()) for name in file.pop("defaults", []) if name != "_self_"
+            yaml.safe_load((folder / f"{name}.yaml").read_text())
+            for name in file.pop("defaults", [])
+            if name != "_self_"
         ]
         if {**(base[0] if base else {}), **file} == node:
             return path.stem
-    raise ValueError(f"{node}: no file of {CONF} holds this")
+    raise ValueError(f"{node}: no file of {folder} holds this")
 
 
 def _gradient_variance(vae: VAE, images: torch.Tensor) -> float:
@@ -131,18 +138,19 @@ def _gradient_variance(vae: VAE, images: torch.Tensor) -> float:
     return gradient_error(estimates(), estimates()).variance
 
 
-def table(rows: pd.DataFrame) -> str:
-    """Return a table with a row for each family, the lowest test loss first: means and deviations over seeds."""
+def table(rows: pd.DataFrame, group: str = "posterior") -> str:
+    """Return a table with a row for each choice, the lowest test loss first: means and deviations over seeds."""
     columns = [*COLUMNS]
-    groups = rows.groupby("posterior")[columns]
+    groups = rows.groupby(group)[columns]
     mean, deviation, count = groups.mean(), groups.std(), groups.size()
     lines = [
-        "| posterior | " + " | ".join(title for title, _ in COLUMNS.values()) + " | seeds |",
+        f"| {group} | " + " | ".join(title for title, _ in COLUMNS.values()) + " | seeds |",
         "| --- |" + " --- |" * (len(COLUMNS) + 1),
     ]
     for name in mean.sort_values("test/loss").index:
         cells = [_cell(mean.loc[name, key], deviation.loc[name, key], digits) for key, (_, digits) in COLUMNS.items()]
-        lines.append(f"| [{name}]({name}.md) | " + " | ".join(cells) + f" | {count[name]} |")
+        shown = f"[{name}]({name}.md)" if group == "posterior" else name
+        lines.append(f"| {shown} | " + " | ".join(cells) + f" | {count[name]} |")
     return "\n".join(lines)
 
 
@@ -152,9 +160,10 @@ def _cell(mean: float, deviation: float, digits: int) -> str:
 
 def page(name: str, rows: pd.DataFrame, job: Path | None) -> str:
     """Return the page of a family, and draw its picture from a run's."""
-    node = (CONF / f"{name}.yaml").read_text()
+    folder = CONF / "posterior"
+    node = (folder / f"{name}.yaml").read_text()
     base = re.search(r"^  - (\w+)\n  - _self_", node, re.M)
-    target = yaml.safe_load((CONF / f"{base[1]}.yaml").read_text() if base else node)["_target_"]
+    target = yaml.safe_load((folder / f"{base[1]}.yaml").read_text() if base else node)["_target_"]
     family = find_class("_target_", target, Posterior)  # type: ignore[type-abstract]
     module = inspect.getmodule(family)
     made = getattr(module, f"{family.__name__}Distribution", None)
@@ -192,27 +201,33 @@ def _text(cls: type) -> str:
 def main() -> None:
     """Write the pages."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sweeps", nargs="+", type=Path, help="folders of sweeps of experiment=families")
+    parser.add_argument("sweeps", nargs="+", type=Path, help="folders of sweeps of these experiments")
     sweeps = parser.parse_args().sweeps
     jobs = [path for sweep in sweeps for path in job_folders(sweep) if stored_metrics(path) is not None]
     rows = pd.DataFrame([measure(job) for job in jobs])
     rows["job"] = jobs
     PAGES.mkdir(exist_ok=True)
-    parts = [
-        "# Families of posteriors",
-        "Every family with its standard prior, the same networks (784-400-20) and the same training: Adam with 1e-3, "
-        "batches of 128, ten epochs of all 60,000 images; means and standard deviations over seeds. The test loss is "
-        f"the negative ELBO in nats per image, log p(x) is estimated for {IMAGES} test images with {SAMPLES} samples, "
-        f"and the gradient's variance is that of an estimate for {GRADIENT_IMAGES} images, relative to its squared "
-        "norm. Seconds are those of a run in a stack of its seeds.",
-        f"```\n{COMMANDS}\n```",
-    ]
+    text = (
+        f"The networks (784-400-20) and the training are the same in all rows: Adam with 1e-3, batches of 128, ten "
+        f"epochs of all 60,000 images. Values are means and standard deviations over seeds. The test loss is the "
+        f"negative ELBO in nats per image; log p(x) is estimated for {IMAGES} test images with {SAMPLES} samples; the "
+        f"gradient's variance is that of an estimate for {GRADIENT_IMAGES} images, relative to its squared norm. "
+        f"Seconds are those of a run in a stack of its seeds, and comparable only on a quiet machine. A unit counts as "
+        f"active if the variance of its mean is above 0.01, which proportions and coordinates of unit vectors seldom "
+        f"reach."
+    )
+    parts = ["# Families of posteriors", textwrap.fill(text, 120), f"```\n{COMMANDS}\n```"]
+    standard = rows[rows["prior"] == "standard"]
     for binarisation, title in (("none", "Grey MNIST"), ("dynamic", "Dynamically binarised MNIST")):
-        some = rows[rows["binarisation"] == binarisation]
+        some = standard[standard["binarisation"] == binarisation]
         if len(some):
             parts += [f"## {title}", table(some)]
-    write_file(PAGES / "README.md", "\n\n".join(parts) + "\n")
     grey = rows[rows["binarisation"] == "none"]
+    gaussian = grey[grey["posterior"] == "gaussian"]
+    if gaussian["prior"].nunique() > 1:
+        parts += ["## Priors, with a Gaussian posterior, grey MNIST", table(gaussian, "prior")]
+    write_file(PAGES / "README.md", "\n\n".join(parts) + "\n")
+    grey = grey[grey["prior"] == "standard"]
     for name in WHEN:
         own = grey[grey["posterior"] == name]
         write_file(PAGES / f"{name}.md", page(name, grey, own["job"].iloc[0] if len(own) else None))
