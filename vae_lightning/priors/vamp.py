@@ -38,8 +38,9 @@ class Vamp(Prior):
     @checked
     def __init__(self, latent_dim: int, image_shape: Sequence[int], components: int = 50) -> None:
         super().__init__(latent_dim, image_shape)
-        # The images are the sigmoid of these, which keeps them in [0, 1].
-        self.logits = nn.Parameter(torch.randn(components, *image_shape))
+        # The images are the sigmoid of these, which keeps them in [0, 1]. They start dark and nearly the same, so that
+        # what they learn is visible.
+        self.logits = nn.Parameter(0.1 * torch.randn(components, *image_shape) - 2)
 
     def images(self) -> Tensor:
         """Return the pseudo-inputs, ``(K, C, H, W)``, in [0, 1]."""
