@@ -222,6 +222,9 @@ def main() -> None:
         some = standard[standard["binarisation"] == binarisation]
         if len(some):
             parts += [f"## {title}", table(some)]
+    missing = [f"[{name}]({name}.md)" for name in WHEN if name not in set(standard["posterior"])]
+    if missing:
+        parts += [textwrap.fill(f"Not measured: {', '.join(missing)}.", 120, break_on_hyphens=False)]
     grey = rows[rows["binarisation"] == "none"]
     gaussian = grey[grey["posterior"] == "gaussian"]
     if gaussian["prior"].nunique() > 1:
