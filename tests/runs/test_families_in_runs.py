@@ -65,6 +65,9 @@ def test_two_processes_give_the_numbers_of_one(command: Command, tmp_path: Path)
     found, expected = (losses(metrics_of(tmp_path / run)) for run in ("two", "one"))
     for name, value in expected.items():
         assert found[name] == pytest.approx(value, rel=1e-6, abs=0.003 if "acc" in name else 0), name
+    done = command("evaluate", "run=one", "samples=5", "images=20", "trainer=cpu")
+    assert done.returncode == 0, done.stderr
+    assert {"pseudo_inputs.png", "latent_space.png"} <= {path.name for path in (tmp_path / "one/figures").iterdir()}
 
 
 def test_a_grid_leaves_out_pairs_that_make_no_sense_and_stacks_give_what_jobs_give_alone(

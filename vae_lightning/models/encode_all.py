@@ -17,4 +17,4 @@ def encode_all(vae: VAE, images: Tensor) -> tuple[Distribution, Distribution]:
     weights = next(vae.parameters())
     with eval_mode(vae):
         parts = [vae.encode(part.to(weights)).map(Tensor.cpu) for part in images.split(AT_ONCE)]
-        return type(parts[0]).concatenated(parts), vae.prior_distribution().map(Tensor.cpu)
+        return type(parts[0]).concatenated(parts), vae.prior_distribution().detach().map(Tensor.cpu)
