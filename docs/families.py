@@ -166,7 +166,7 @@ def page(name: str, rows: pd.DataFrame, job: Path | None) -> str:
     target = yaml.safe_load((folder / f"{base[1]}.yaml").read_text() if base else node)["_target_"]
     family = find_class("_target_", target, Posterior)  # type: ignore[type-abstract]
     module = inspect.getmodule(family)
-    made = getattr(module, f"{family.__name__}Distribution", None)
+    made = getattr(module, f"{family.__name__}Distribution", getattr(family, "Relaxed", None))
     parts = [f"# posterior={name}", f"Use it {WHEN[name]}.", _text(family)]
     if made is not None:
         parts += ["## The distribution", _text(made)]

@@ -90,7 +90,7 @@ class BernoulliDistribution(_Parameters, Distribution):
 
 
 class ConcreteBernoulli(Concrete):
-    """Binary latents, with log-odds from the encoder; the arguments are those of :class:`Concrete`."""
+    """Binary latents, with log-odds from the encoder; arguments and errors are those of :class:`Concrete`."""
 
     support = "binary vectors"
     any_batch = True

@@ -109,10 +109,8 @@ class ConcreteCategorical(Concrete):
     Arguments:
         latent_dim: number of latent variables.
         categories: number of categories of each.
-        temperature, schedule, straight_through, kl, relaxed_evaluation: as in :class:`Concrete`.
 
-    Raises:
-        InputError: as :class:`Concrete` does.
+    The other arguments and errors are those of :class:`Concrete`.
     """
 
     support = "one-hot vectors"
