@@ -14,6 +14,7 @@ import inspect
 import json
 import re
 import textwrap
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +27,13 @@ from matplotlib.figure import Figure
 from vae_lightning.config.targets import build, find_class
 from vae_lightning.data.image_data_module import ImageDataModule
 from vae_lightning.data.selection import spread
-from vae_lightning.evaluation.gradient_error import gradient_error
+from vae_lightning.evaluation.gradient_error import encoder_gradients, gradient_error
 from vae_lightning.evaluation.log_likelihood import log_likelihood
-from vae_lightning.models.draw import draw
 from vae_lightning.models.vae import VAE
 from vae_lightning.posteriors.posterior import Posterior
 from vae_lightning.runs.checkpoints import load_vae
 from vae_lightning.runs.directory import CONFIG, checkpoint_path, job_folders, stored_metrics
-from vae_lightning.streams import NormalStream, generator
+from vae_lightning.streams import generator
 from vae_lightning.whole_files import write_figure, write_file, write_json
 
 CONF, PAGES = Path(__file__).parents[1] / "conf", Path(__file__).parent / "families"
@@ -125,17 +125,9 @@ def _choice(group: str, node: dict[str, Any]) -> str:
 
 def _gradient_variance(vae: VAE, images: torch.Tensor) -> float:
     """Return the variance of an estimate of the encoder's gradient for a batch, relative to its squared norm."""
-    weights = list(vae.encoder.parameters())
-    noise = NormalStream(generator(0, "gradient"), vae.posterior.noise_size)
     vae.train()
-
-    def estimates() -> Any:
-        for _ in range(ESTIMATES):
-            draws = draw(vae, images, noise.draw(len(images))[None])
-            loss = vae.estimator.loss(vae.objective(draws, 0), draws).mean()
-            yield torch.cat([part.flatten() for part in torch.autograd.grad(loss, weights)])
-
-    return gradient_error(estimates(), estimates()).variance
+    estimates = encoder_gradients(vae, images, 2 * ESTIMATES, generator(0, "gradient"), step=0)
+    return gradient_error(islice(estimates, ESTIMATES), estimates).variance
 
 
 def table(rows: pd.DataFrame, group: str = "posterior") -> str:

@@ -7,11 +7,11 @@ import torch
 
 from vae_lightning import InputError
 from vae_lightning.posteriors import IAF, Planar, Spline, Sylvester
-from vae_lightning.posteriors.flow import Flow
+from vae_lightning.posteriors.gaussian import RealPosterior
 from vae_lightning.posteriors.tanh_flow import tanh_root
 from vae_lightning.streams import generator, seeded
 
-FLOWS: dict[str, Callable[[], Flow]] = {
+FLOWS: dict[str, Callable[[], RealPosterior]] = {
     "planar": lambda: Planar(latent_dim=5, layers=3),
     "sylvester": lambda: Sylvester(latent_dim=5, layers=3, rank=3),
     "iaf": lambda: IAF(latent_dim=5, layers=3, hidden=7),

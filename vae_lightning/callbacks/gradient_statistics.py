@@ -1,6 +1,6 @@
 """Bias and variance of the encoder's gradient during training."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -10,11 +10,10 @@ from torch import Tensor
 from vae_lightning.config.arguments import checked
 from vae_lightning.config.errors import InputError
 from vae_lightning.estimators.reparameterization import Reparameterization
-from vae_lightning.evaluation.gradient_error import gradient_error
-from vae_lightning.models.draw import draw
+from vae_lightning.evaluation.gradient_error import encoder_gradients, gradient_error
 from vae_lightning.models.vae import VAE
 from vae_lightning.precision import in_double_precision
-from vae_lightning.streams import NormalStream, generator
+from vae_lightning.streams import generator
 
 __all__ = ["GradientStatistics"]
 
@@ -68,10 +67,13 @@ class GradientStatistics(Callback):
         reference.load_state_dict(pl_module.state_dict())
         reference.double().estimator = Reparameterization()
         reference.posterior.step = pl_module.posterior.step
+        step = trainer.global_step
         with torch.enable_grad():  # the Trainer calls this hook with gradients disabled
             error = gradient_error(
                 *(
-                    self._gradients(vae, images, count, trainer, place)
+                    encoder_gradients(
+                        vae, images, count, generator(vae.seed, "gradient", trainer.current_epoch, place), step
+                    )
                     for place, (vae, count) in enumerate([(pl_module, self.estimates), (reference, self.references)])
                 )
             )
@@ -87,14 +89,3 @@ class GradientStatistics(Callback):
             if count >= self.images:
                 break
         return torch.cat(parts)[: self.images].to(vae.device)
-
-    def _gradients(self, vae: VAE, images: Tensor, count: int, trainer: Trainer, place: int) -> Iterable[Tensor]:
-        weights = list(vae.encoder.parameters())
-        images = images.to(weights[0])
-        source = generator(vae.seed, "gradient", trainer.current_epoch, place)
-        noise = NormalStream(source, vae.posterior.noise_size, vae.device, weights[0].dtype)
-        samples = vae.objective.samples
-        for _ in range(count):
-            draws = draw(vae, images, noise.draw(samples * len(images)).view(samples, len(images), -1))
-            loss = vae.estimator.loss(vae.objective(draws, trainer.global_step), draws).mean()
-            yield torch.cat([gradient.flatten() for gradient in torch.autograd.grad(loss, weights)])

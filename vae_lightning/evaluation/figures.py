@@ -29,8 +29,11 @@ def _encode_all(vae: VAE, images: Tensor) -> tuple[Distribution, Distribution]:
 
 def kl_of(vae: VAE, images: Tensor) -> Tensor:
     """Return the mean KL of images ``(N, C, H, W)`` as :func:`vae_lightning.posteriors.statistics.mean_kl` does."""
-    posterior, prior = _encode_all(vae, images)
-    noise = NormalStream(generator(vae.seed, "posterior"), posterior.noise_size).draw(len(images))
+    return _kl(vae, *_encode_all(vae, images), len(images))
+
+
+def _kl(vae: VAE, posterior: Distribution, prior: Distribution, count: int) -> Tensor:
+    noise = NormalStream(generator(vae.seed, "posterior"), posterior.noise_size).draw(count)
     return mean_kl(posterior, prior, noise)
 
 
@@ -61,7 +64,7 @@ def write_figures(
     examples = vae.examples((images, labels))
     posterior, prior = _encode_all(vae, examples)
     mean = posterior.mean
-    kl = kl_of(vae, examples) if vae.kl_by_dimension is None else vae.kl_by_dimension
+    kl = _kl(vae, posterior, prior, len(images)) if vae.kl_by_dimension is None else vae.kl_by_dimension
     few = examples[places(len(images), reconstructions)]
     drawn = {picture.name: draw_picture(picture) for picture in pictures(vae, few, title, samples, kl)}
     noise = NormalStream(generator(vae.seed, "prior"), prior.noise_size).draw(embedded)

@@ -1,12 +1,16 @@
-"""Bias and variance of a gradient estimator."""
+"""Estimates of the encoder's gradient, and the bias and variance of their estimator."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = ["GradientError", "gradient_error"]
+from vae_lightning.models.draw import draw
+from vae_lightning.models.vae import VAE
+from vae_lightning.streams import NormalStream
+
+__all__ = ["GradientError", "encoder_gradients", "gradient_error"]
 
 
 class GradientError(NamedTuple):
@@ -40,6 +44,26 @@ def gradient_error(estimates: Iterable[Tensor], references: Iterable[Tensor]) ->
     return GradientError(
         *(float(value) for value in (bias.sqrt() / norm, noise.sqrt() / norm, variance / norm**2, norm))
     )
+
+
+def encoder_gradients(vae: VAE, images: Tensor, count: int, source: torch.Generator, step: int) -> Iterator[Tensor]:
+    """Yield estimates of the gradient of the model's objective in the encoder's weights, vectors ``(P,)``.
+
+    Arguments:
+        vae: the model, whose own estimator draws them.
+        images: ``(B, C, H, W)``, as :meth:`vae_lightning.VAE.examples` returns them.
+        count: number of estimates.
+        source: generator at the beginning of the stream of their noise.
+        step: number of optimiser steps so far, for the objective.
+    """
+    weights = list(vae.encoder.parameters())
+    images = images.to(weights[0])
+    noise = NormalStream(source, vae.posterior.noise_size, vae.device, weights[0].dtype)
+    samples = vae.objective.samples
+    for _ in range(count):
+        draws = draw(vae, images, noise.draw(samples * len(images)).view(samples, len(images), -1))
+        loss = vae.estimator.loss(vae.objective(draws, step), draws).mean()
+        yield torch.cat([gradient.flatten() for gradient in torch.autograd.grad(loss, weights)])
 
 
 def _moments(vectors: Iterable[Tensor]) -> tuple[Tensor, Tensor, Tensor]:

@@ -178,7 +178,7 @@ class VAE(Trainable):
                 # An image for each class, which the encoder sees on top of the image: for a linear layer, this is as
                 # general as further inputs for the label.
                 self.class_images = nn.Parameter(0.1 * torch.randn(classes, math.prod(self.image_shape)))
-        self._check_kl()
+        self._check_choices()
         self.configure_optimizers()  # so that bad arguments are refused now
 
     @classmethod
@@ -196,7 +196,7 @@ class VAE(Trainable):
             checkpoint_path, map_location, hparams_file, strict, weights_only, **arguments
         )
 
-    def _check_kl(self) -> None:
+    def _check_choices(self) -> None:
         """Refuse a prior, or an objective, that does not go with the posterior.
 
         Raises:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vae_lightning.posteriors.flow import Flow, FlowDistribution
+from vae_lightning.posteriors.flow import FlowDistribution
+from vae_lightning.posteriors.gaussian import RealPosterior
 
 __all__ = ["AutoregressiveDistribution", "AutoregressiveFlow", "MaskedNetworks"]
 
@@ -117,7 +118,7 @@ class MaskedNetworks(nn.Module):
         return self.inner * sees, self.outer * seen, self.bias
 
 
-class AutoregressiveFlow(Flow):
+class AutoregressiveFlow(RealPosterior):
     """The base class of posteriors that are autoregressive flows; their samples take one pass.
 
     The encoder's output holds mu, logvar, and the context of all layers.

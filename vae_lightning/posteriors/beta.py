@@ -5,9 +5,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, distributions
 
-from vae_lightning.posteriors.distribution import Distribution
 from vae_lightning.posteriors.gamma_quantile import concentrations, log_gamma_quantile
 from vae_lightning.posteriors.posterior import Posterior
+from vae_lightning.posteriors.torch_distribution import TorchDistribution
 
 __all__ = ["Beta", "BetaDistribution"]
 
@@ -17,7 +17,7 @@ class _Parameters(NamedTuple):
     beta: Tensor
 
 
-class BetaDistribution(_Parameters, Distribution):
+class BetaDistribution(_Parameters, TorchDistribution):
     r"""Independent Beta variables.
 
     .. math:: q(z) = \frac{\Gamma(a + b)}{\Gamma(a) \Gamma(b)} z^{a - 1} (1 - z)^{b - 1}
@@ -45,17 +45,8 @@ class BetaDistribution(_Parameters, Distribution):
         limits = torch.finfo(z.dtype)
         return z.clamp(limits.tiny, 1 - limits.eps / 2)
 
-    def log_prob(self, z: Tensor) -> Tensor:
-        log_prob: Tensor = self._formulas.log_prob(z)
-        return log_prob
-
-    def kl(self, other: Distribution) -> Tensor | None:
-        if not isinstance(other, BetaDistribution):
-            return None
-        return distributions.kl_divergence(self._formulas, other._formulas)
-
     @property
-    def _formulas(self) -> distributions.Beta:
+    def formulas(self) -> distributions.Beta:
         return distributions.Beta(self.alpha, self.beta, validate_args=False)
 
 

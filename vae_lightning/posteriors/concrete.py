@@ -1,7 +1,7 @@
 """What the Concrete posteriors share: temperature, and when latents are hard."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypedDict
 
 from torch import Tensor
 
@@ -12,7 +12,17 @@ from vae_lightning.posteriors.distribution import Distribution
 from vae_lightning.posteriors.posterior import Posterior
 from vae_lightning.schedules.schedule import Schedule
 
-__all__ = ["Concrete"]
+__all__ = ["Concrete", "ConcreteOptions"]
+
+
+class ConcreteOptions(TypedDict, total=False):
+    """The arguments of :class:`Concrete`, for the signatures of its subclasses."""
+
+    temperature: float
+    schedule: Mapping[str, Any] | None
+    straight_through: bool
+    kl: str
+    relaxed_evaluation: bool
 
 
 class Concrete(Posterior):
@@ -64,11 +74,8 @@ class Concrete(Posterior):
         if straight_through and (kl == "relaxed" or relaxed_evaluation):
             name, value = ("kl", kl) if kl == "relaxed" else ("relaxed_evaluation", relaxed_evaluation)
             raise InputError(f"{name}={value}: must be the default with straight_through, whose latents are hard")
-        self.temperature, self.straight_through, self.relaxed_evaluation = (
-            temperature,
-            straight_through,
-            relaxed_evaluation,
-        )
+        self.temperature, self.straight_through = temperature, straight_through
+        self.relaxed_evaluation = relaxed_evaluation
         self.schedule = None if schedule is None else build("schedule", schedule, Schedule)  # type: ignore[type-abstract]
         self._relaxed = self.Relaxed if kl == "relaxed" else self.RelaxedWithDiscreteKL
 

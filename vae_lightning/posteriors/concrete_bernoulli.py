@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from vae_lightning.posteriors.concrete import Concrete
 from vae_lightning.posteriors.distribution import Distribution
-from vae_lightning.posteriors.logistic import logistic_noise
+from vae_lightning.posteriors.logistic import LogisticDistribution
 
 __all__ = ["BernoulliDistribution", "ConcreteBernoulli", "RelaxedBernoulliDistribution"]
 
@@ -33,16 +33,12 @@ class RelaxedBernoulliDistribution(_Parameters, Distribution):
     shared = ("temperature",)
 
     @property
-    def noise_size(self) -> int:
-        return self.logits.shape[-1]
-
-    @property
     def mean(self) -> Tensor:
         """The probabilities of 1."""
         return self.logits.sigmoid()
 
     def rsample(self, noise: Tensor) -> Tensor:
-        return ((self.logits + logistic_noise(noise)) / self.temperature).sigmoid()
+        return ((self.logits + LogisticDistribution.quantile(noise)) / self.temperature).sigmoid()
 
     def log_prob(self, z: Tensor) -> Tensor:
         tiny = torch.finfo(z.dtype)
@@ -75,7 +71,6 @@ class BernoulliDistribution(_Parameters, Distribution):
     __slots__ = ()
 
     shared = ("temperature",)
-    noise_size = RelaxedBernoulliDistribution.noise_size
     mean = RelaxedBernoulliDistribution.mean
 
     def rsample(self, noise: Tensor) -> Tensor:

@@ -1,15 +1,14 @@
 """Categorical latents and their relaxation."""
 
 import math
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple, Unpack
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from vae_lightning.config.arguments import checked
-from vae_lightning.posteriors.concrete import Concrete
+from vae_lightning.posteriors.concrete import Concrete, ConcreteOptions
 from vae_lightning.posteriors.distribution import Distribution
 from vae_lightning.posteriors.log_ndtr import log_ndtr
 
@@ -119,17 +118,8 @@ class ConcreteCategorical(Concrete):
     RelaxedWithDiscreteKL = RelaxedCategoricalWithDiscreteKL
 
     @checked
-    def __init__(
-        self,
-        latent_dim: int,
-        categories: int = 10,
-        temperature: float = 0.67,
-        schedule: Mapping[str, Any] | None = None,
-        straight_through: bool = False,
-        kl: str = "discrete",
-        relaxed_evaluation: bool = False,
-    ) -> None:
-        super().__init__(latent_dim, temperature, schedule, straight_through, kl, relaxed_evaluation)
+    def __init__(self, latent_dim: int, categories: int = 10, **options: Unpack[ConcreteOptions]) -> None:
+        super().__init__(latent_dim, **options)
         self.categories = categories
 
     @property

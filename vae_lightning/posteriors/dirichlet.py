@@ -5,9 +5,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, distributions
 
-from vae_lightning.posteriors.distribution import Distribution
 from vae_lightning.posteriors.gamma_quantile import concentrations, log_gamma_quantile
 from vae_lightning.posteriors.posterior import Posterior
+from vae_lightning.posteriors.torch_distribution import TorchDistribution
 
 __all__ = ["Dirichlet", "DirichletDistribution"]
 
@@ -16,7 +16,7 @@ class _Parameters(NamedTuple):
     concentration: Tensor
 
 
-class DirichletDistribution(_Parameters, Distribution):
+class DirichletDistribution(_Parameters, TorchDistribution):
     r"""A Dirichlet distribution of shares, which are positive and sum to 1.
 
     .. math:: q(z) = \frac{\Gamma(\sum_i a_i)}{\prod_i \Gamma(a_i)} \prod_i z_i^{a_i - 1}
@@ -30,10 +30,6 @@ class DirichletDistribution(_Parameters, Distribution):
     __slots__ = ()
 
     @property
-    def noise_size(self) -> int:
-        return self.concentration.shape[-1]
-
-    @property
     def mean(self) -> Tensor:
         return self.concentration / self.concentration.sum(-1, keepdim=True)
 
@@ -42,17 +38,8 @@ class DirichletDistribution(_Parameters, Distribution):
         z = torch.softmax(log_gamma_quantile(self.concentration, noise), dim=-1)
         return z.clamp(min=torch.finfo(z.dtype).tiny)
 
-    def log_prob(self, z: Tensor) -> Tensor:
-        log_prob: Tensor = self._formulas.log_prob(z)[..., None]
-        return log_prob
-
-    def kl(self, other: Distribution) -> Tensor | None:
-        if not isinstance(other, DirichletDistribution):
-            return None
-        return distributions.kl_divergence(self._formulas, other._formulas)[..., None]
-
     @property
-    def _formulas(self) -> distributions.Dirichlet:
+    def formulas(self) -> distributions.Dirichlet:
         return distributions.Dirichlet(self.concentration, validate_args=False)
 
 

@@ -30,9 +30,11 @@ class Distribution(ABC):
     in_closed_form: ClassVar[bool] = True
 
     @property
-    @abstractmethod
     def noise_size(self) -> int:
-        """The number of columns of noise that :meth:`rsample` takes."""
+        """The number of columns of noise that :meth:`rsample` takes: one for each number of the first tensor."""
+        tensors: Any = self
+        size: int = tensors[0].shape[-1]
+        return size
 
     @property
     @abstractmethod

@@ -6,10 +6,9 @@ import torch
 from torch import Tensor
 
 from vae_lightning.posteriors.distribution import Distribution
-from vae_lightning.posteriors.gaussian import LOG_2_PI, StandardNormal
-from vae_lightning.posteriors.posterior import Posterior
+from vae_lightning.posteriors.gaussian import LOG_2_PI
 
-__all__ = ["Flow", "FlowDistribution", "log_standard_normal"]
+__all__ = ["FlowDistribution", "log_standard_normal"]
 
 
 class FlowDistribution(Distribution):
@@ -65,15 +64,6 @@ class FlowDistribution(Distribution):
 
     def _log_density(self, noise: Tensor, log_det: Tensor) -> Tensor:
         return log_standard_normal(noise) - log_det - 0.5 * self.logvar.sum(-1, keepdim=True)
-
-
-class Flow(Posterior):
-    """The base class of posteriors that are flows."""
-
-    support = "real numbers"
-
-    def standard(self, like: Tensor) -> StandardNormal:
-        return StandardNormal.of(like, self.latent_dim)
 
 
 def log_standard_normal(x: Tensor) -> Tensor:

@@ -5,9 +5,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, distributions
 
-from vae_lightning.posteriors.distribution import Distribution
 from vae_lightning.posteriors.gamma_quantile import concentrations, log_gamma_quantile
 from vae_lightning.posteriors.posterior import Posterior
+from vae_lightning.posteriors.torch_distribution import TorchDistribution
 
 __all__ = ["Gamma", "GammaDistribution"]
 
@@ -17,7 +17,7 @@ class _Parameters(NamedTuple):
     log_rate: Tensor
 
 
-class GammaDistribution(_Parameters, Distribution):
+class GammaDistribution(_Parameters, TorchDistribution):
     r"""Independent Gamma variables.
 
     .. math:: q(z) = \frac{r^a}{\Gamma(a)} z^{a - 1} e^{-r z}
@@ -30,10 +30,6 @@ class GammaDistribution(_Parameters, Distribution):
     __slots__ = ()
 
     @property
-    def noise_size(self) -> int:
-        return self.concentration.shape[-1]
-
-    @property
     def mean(self) -> Tensor:
         return self.concentration * torch.exp(-self.log_rate)
 
@@ -41,17 +37,8 @@ class GammaDistribution(_Parameters, Distribution):
         z = torch.exp(log_gamma_quantile(self.concentration, noise) - self.log_rate)
         return z.clamp(min=torch.finfo(z.dtype).tiny)
 
-    def log_prob(self, z: Tensor) -> Tensor:
-        log_prob: Tensor = self._formulas.log_prob(z)
-        return log_prob
-
-    def kl(self, other: Distribution) -> Tensor | None:
-        if not isinstance(other, GammaDistribution):
-            return None
-        return distributions.kl_divergence(self._formulas, other._formulas)
-
     @property
-    def _formulas(self) -> distributions.Gamma:
+    def formulas(self) -> distributions.Gamma:
         return distributions.Gamma(self.concentration, self.log_rate.exp(), validate_args=False)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from vae_lightning.posteriors.distribution import Distribution
 from vae_lightning.posteriors.posterior import Posterior
 
-__all__ = ["Gaussian", "GaussianDistribution", "StandardNormal", "gaussian_kl"]
+__all__ = ["Gaussian", "GaussianDistribution", "RealPosterior", "StandardNormal", "gaussian_kl"]
 
 LOG_2_PI = math.log(2 * math.pi)
 
@@ -28,10 +28,6 @@ class GaussianDistribution(_Parameters, Distribution):
     """
 
     __slots__ = ()
-
-    @property
-    def noise_size(self) -> int:
-        return self.mu.shape[-1]
 
     @property
     def mean(self) -> Tensor:
@@ -93,22 +89,27 @@ class StandardNormal(GaussianDistribution):
         return quantiles[:, None].expand(-1, self.mu.shape[-1])
 
 
-class Gaussian(Posterior):
+class RealPosterior(Posterior):
+    """The base class of families of real latents, whose standard distribution is N(0, I)."""
+
+    support = "real numbers"
+
+    def standard(self, like: Tensor) -> StandardNormal:
+        return StandardNormal.of(like, self.latent_dim)
+
+
+class Gaussian(RealPosterior):
     """N(mu, diag(exp(logvar))), with mu and logvar side by side in the encoder's output.
 
     References:
         Auto-Encoding Variational Bayes, Kingma and Welling, 2014, section 2.4 (https://arxiv.org/abs/1312.6114).
     """
 
-    support = "real numbers"
     factorised = True
     any_batch = True
 
     def forward(self, encoded: Tensor) -> GaussianDistribution:
         return GaussianDistribution(*encoded.chunk(2, dim=-1))
-
-    def standard(self, like: Tensor) -> StandardNormal:
-        return StandardNormal.of(like, self.latent_dim)
 
 
 def gaussian_kl(mu: Tensor, logvar: Tensor) -> Tensor:

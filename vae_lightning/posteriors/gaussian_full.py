@@ -8,8 +8,8 @@ from torch.distributions import LowRankMultivariateNormal
 
 from vae_lightning.config.arguments import checked
 from vae_lightning.posteriors.distribution import Distribution
-from vae_lightning.posteriors.gaussian import LOG_2_PI, StandardNormal
-from vae_lightning.posteriors.posterior import Posterior
+from vae_lightning.posteriors.gaussian import LOG_2_PI, RealPosterior, StandardNormal
+from vae_lightning.posteriors.torch_distribution import TorchDistribution
 from vae_lightning.precision import at_least_single
 
 __all__ = ["GaussianFull", "GaussianFullDistribution", "GaussianLowRankDistribution"]
@@ -31,10 +31,6 @@ class GaussianFullDistribution(_Full, Distribution):
     __slots__ = ()
 
     event_dims = (1, 2)
-
-    @property
-    def noise_size(self) -> int:
-        return self.mu.shape[-1]
 
     @property
     def mean(self) -> Tensor:
@@ -70,7 +66,7 @@ class _LowRank(NamedTuple):
     factor: Tensor
 
 
-class GaussianLowRankDistribution(_LowRank, Distribution):
+class GaussianLowRankDistribution(_LowRank, TorchDistribution):
     """N(mu, diag(exp(logvar)) + U U').
 
     Attributes:
@@ -92,7 +88,7 @@ class GaussianLowRankDistribution(_LowRank, Distribution):
         return self.mu
 
     @property
-    def _normal(self) -> LowRankMultivariateNormal:
+    def formulas(self) -> LowRankMultivariateNormal:
         return LowRankMultivariateNormal(self.mu, self.factor, self.logvar.exp(), validate_args=False)
 
     def rsample(self, noise: Tensor) -> Tensor:
@@ -100,20 +96,16 @@ class GaussianLowRankDistribution(_LowRank, Distribution):
         z: Tensor = self.mu + torch.exp(0.5 * self.logvar) * own + (self.factor @ shared.unsqueeze(-1)).squeeze(-1)
         return z
 
-    def log_prob(self, z: Tensor) -> Tensor:
-        log_prob: Tensor = self._normal.log_prob(z).unsqueeze(-1)
-        return log_prob
-
     def kl(self, other: Distribution) -> Tensor | None:
         if not isinstance(other, StandardNormal):
             return None
         # The cross-entropy to N(0, I) minus the entropy.
         second_moment = self.mu.square() + self.logvar.exp() + self.factor.square().sum(-1)
-        kl: Tensor = 0.5 * (second_moment + LOG_2_PI).sum(-1) - self._normal.entropy()
+        kl: Tensor = 0.5 * (second_moment + LOG_2_PI).sum(-1) - self.formulas.entropy()
         return kl.unsqueeze(-1)
 
 
-class GaussianFull(Posterior):
+class GaussianFull(RealPosterior):
     """A Gaussian with a covariance matrix for each image.
 
     The encoder's output holds the means, the logarithms of the diagonal, and the remaining elements of the factor: the
@@ -132,7 +124,6 @@ class GaussianFull(Posterior):
         2014, section 4.3 (https://arxiv.org/abs/1401.4082): structured covariances.
     """
 
-    support = "real numbers"
     any_batch = True
 
     @checked
@@ -160,6 +151,3 @@ class GaussianFull(Posterior):
         place = (row * (row - 1) // 2 + column).clamp(0, max(0, rest.shape[-1] - 1))
         lower = (rest[..., place] if self.latent_dim > 1 else diagonal.unsqueeze(-1)).tril(-1)
         return GaussianFullDistribution(mu, lower + torch.diag_embed(torch.exp(0.5 * diagonal)))
-
-    def standard(self, like: Tensor) -> StandardNormal:
-        return StandardNormal.of(like, self.latent_dim)

@@ -1,25 +1,17 @@
 """The Laplace posterior."""
 
 import math
-from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
-from vae_lightning.posteriors.distribution import Distribution
-from vae_lightning.posteriors.gaussian import LOG_2_PI, StandardNormal
+from vae_lightning.posteriors.gaussian import RealPosterior
+from vae_lightning.posteriors.location_scale import LocationScaleDistribution
 from vae_lightning.posteriors.log_ndtr import log_ndtr
-from vae_lightning.posteriors.posterior import Posterior
 
 __all__ = ["Laplace", "LaplaceDistribution"]
 
 
-class _Parameters(NamedTuple):
-    loc: Tensor
-    log_scale: Tensor
-
-
-class LaplaceDistribution(_Parameters, Distribution):
+class LaplaceDistribution(LocationScaleDistribution):
     r"""Independent Laplace variables.
 
     .. math:: q(z) = \frac{1}{2 b} \exp\left(-\frac{|z - m|}{b}\right)
@@ -31,32 +23,20 @@ class LaplaceDistribution(_Parameters, Distribution):
 
     __slots__ = ()
 
-    @property
-    def noise_size(self) -> int:
-        return self.loc.shape[-1]
+    variance = 2.0
+    entropy = 1 + math.log(2)
 
-    @property
-    def mean(self) -> Tensor:
-        return self.loc
+    @staticmethod
+    def quantile(noise: Tensor) -> Tensor:
+        # log 2u below the median, for u = Phi(noise). The logarithm of Phi keeps the tails.
+        return (-log_ndtr(-noise.abs()) - math.log(2)) * noise.sign()
 
-    def rsample(self, noise: Tensor) -> Tensor:
-        # The quantile at u = Phi(noise): b log 2u below the median. The logarithm of Phi keeps the tails.
-        magnitude = -log_ndtr(-noise.abs()) - math.log(2)
-        z: Tensor = self.loc + self.log_scale.exp() * magnitude * noise.sign()
-        return z
-
-    def log_prob(self, z: Tensor) -> Tensor:
-        return -(z - self.loc).abs() * torch.exp(-self.log_scale) - self.log_scale - math.log(2)
-
-    def kl(self, other: Distribution) -> Tensor | None:
-        if not isinstance(other, StandardNormal):
-            return None
-        # The cross-entropy to N(0, 1), with variance 2 b^2, minus the entropy.
-        second_moment = self.loc.square() + 2 * torch.exp(2 * self.log_scale)
-        return 0.5 * (second_moment + LOG_2_PI) - (1 + math.log(2) + self.log_scale)
+    @staticmethod
+    def log_density(y: Tensor) -> Tensor:
+        return -y.abs() - math.log(2)
 
 
-class Laplace(Posterior):
+class Laplace(RealPosterior):
     """Independent Laplace variables: heavier tails than the Gaussian's, and a peak at the median.
 
     The encoder's output holds the locations and the logarithms of the scales, side by side.
@@ -66,12 +46,8 @@ class Laplace(Posterior):
         section 2: the quantile function of a location-scale family.
     """
 
-    support = "real numbers"
     factorised = True
     any_batch = True
 
     def forward(self, encoded: Tensor) -> LaplaceDistribution:
         return LaplaceDistribution(*encoded.chunk(2, dim=-1))
-
-    def standard(self, like: Tensor) -> StandardNormal:
-        return StandardNormal.of(like, self.latent_dim)

@@ -8,8 +8,7 @@ from torch import Tensor
 
 from vae_lightning.config.arguments import checked
 from vae_lightning.posteriors.distribution import Distribution
-from vae_lightning.posteriors.gaussian import GaussianDistribution, StandardNormal
-from vae_lightning.posteriors.posterior import Posterior
+from vae_lightning.posteriors.gaussian import GaussianDistribution, RealPosterior
 
 __all__ = ["MixtureDistribution", "MixtureOfGaussians", "MixtureOfGaussiansDistribution"]
 
@@ -103,7 +102,7 @@ class MixtureOfGaussiansDistribution(MixtureDistribution):
         return torch.stack(z, -1)
 
 
-class MixtureOfGaussians(Posterior):
+class MixtureOfGaussians(RealPosterior):
     r"""A mixture of Gaussians for each image: several explanations of it.
 
     .. math:: q(z|x) = \sum_k \pi_k(x) \, \mathcal{N}(z; m_k(x), \operatorname{diag}(s_k(x)^2))
@@ -124,7 +123,6 @@ class MixtureOfGaussians(Posterior):
         (https://arxiv.org/abs/1805.08498), section 3: the multivariate distributional transform.
     """
 
-    support = "real numbers"
     any_batch = True
 
     @checked
@@ -144,6 +142,3 @@ class MixtureOfGaussians(Posterior):
         logits, parameters = encoded[..., : self.components], encoded[..., self.components :]
         mu, logvar = parameters.unflatten(-1, (2, self.components, self.latent_dim)).unbind(-3)
         return MixtureOfGaussiansDistribution(logits, GaussianDistribution(mu, logvar))
-
-    def standard(self, like: Tensor) -> StandardNormal:
-        return StandardNormal.of(like, self.latent_dim)

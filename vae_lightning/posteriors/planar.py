@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vae_lightning.config.arguments import checked
-from vae_lightning.posteriors.flow import Flow
+from vae_lightning.posteriors.gaussian import RealPosterior
 from vae_lightning.posteriors.tanh_flow import TanhFlowDistribution
 
 __all__ = ["Planar", "PlanarDistribution"]
@@ -24,7 +24,7 @@ class PlanarDistribution(TanhFlowDistribution):
     __slots__ = ()
 
 
-class Planar(Flow):
+class Planar(RealPosterior):
     """Planar flows with parameters from the encoder.
 
     The encoder's output holds mu, logvar, and u, w and b of all layers. The component of u along w is replaced by one

@@ -8,8 +8,8 @@ from torch.nn import functional as F
 
 from vae_lightning.posteriors.distribution import Distribution
 from vae_lightning.posteriors.gamma_quantile import log_gamma_quantile
-from vae_lightning.posteriors.gaussian import LOG_2_PI, StandardNormal
-from vae_lightning.posteriors.posterior import Posterior
+from vae_lightning.posteriors.gaussian import LOG_2_PI, RealPosterior, StandardNormal
+from vae_lightning.posteriors.torch_distribution import TorchDistribution
 
 __all__ = ["StudentT", "StudentTDistribution"]
 
@@ -24,7 +24,7 @@ class _Parameters(NamedTuple):
     df: Tensor
 
 
-class StudentTDistribution(_Parameters, Distribution):
+class StudentTDistribution(_Parameters, TorchDistribution):
     r"""Independent variables with Student's t distribution.
 
     .. math:: q(z) \propto \frac{1}{s} \left(1 + \frac{1}{\nu} \left(\frac{z - m}{s}\right)^2\right)^{-(\nu + 1) / 2}
@@ -52,24 +52,20 @@ class StudentTDistribution(_Parameters, Distribution):
         log_root = 0.5 * (log_gamma_quantile(half, of_gamma) - half.log())
         return self.loc + torch.exp(self.log_scale - log_root) * normal
 
-    def log_prob(self, z: Tensor) -> Tensor:
-        log_prob: Tensor = self._formulas.log_prob(z)
-        return log_prob
-
     def kl(self, other: Distribution) -> Tensor | None:
         if not isinstance(other, StandardNormal):
             return None
         # The cross-entropy to N(0, 1) minus the entropy.
         variance = torch.exp(2 * self.log_scale) * self.df / (self.df - 2)
-        entropy: Tensor = self._formulas.entropy()
+        entropy: Tensor = self.formulas.entropy()
         return 0.5 * (self.loc.square() + variance + LOG_2_PI) - entropy
 
     @property
-    def _formulas(self) -> distributions.StudentT:
+    def formulas(self) -> distributions.StudentT:
         return distributions.StudentT(self.df, self.loc, self.log_scale.exp(), validate_args=False)
 
 
-class StudentT(Posterior):
+class StudentT(RealPosterior):
     """Independent variables with Student's t distribution: tails that follow a power law, with a learned exponent.
 
     The encoder's output holds the locations, the logarithms of the scales and the numbers of the degrees of freedom,
@@ -79,7 +75,6 @@ class StudentT(Posterior):
         Implicit Reparameterization Gradients, Figurnov, Mohamed and Mnih, 2018 (https://arxiv.org/abs/1805.08498).
     """
 
-    support = "real numbers"
     factorised = True
     any_batch = True
     parts = 3
@@ -88,6 +83,3 @@ class StudentT(Posterior):
     def forward(self, encoded: Tensor) -> StudentTDistribution:
         loc, log_scale, df = encoded.chunk(3, dim=-1)
         return StudentTDistribution(loc, log_scale, LEAST_DF + F.softplus(df))
-
-    def standard(self, like: Tensor) -> StandardNormal:
-        return StandardNormal.of(like, self.latent_dim)

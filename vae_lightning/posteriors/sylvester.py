@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vae_lightning.config.arguments import checked
-from vae_lightning.posteriors.flow import Flow
+from vae_lightning.posteriors.gaussian import RealPosterior
 from vae_lightning.posteriors.tanh_flow import TanhFlowDistribution
 
 __all__ = ["Sylvester", "SylvesterDistribution"]
@@ -20,7 +20,7 @@ class SylvesterDistribution(TanhFlowDistribution):
     __slots__ = ()
 
 
-class Sylvester(Flow):
+class Sylvester(RealPosterior):
     r"""Sylvester flows with parameters from the encoder.
 
     .. math:: f(x) = x + Q R_1 \tanh(R_2 Q^\top x + b)

@@ -104,10 +104,6 @@ class TangentNormalDistribution(_Parameters, Distribution):
         """Return the mode of the logit, where its density is largest, from 2 kappa / (d - 1)."""
 
     @property
-    def noise_size(self) -> int:
-        return self.mu.shape[-1]
-
-    @property
     def mean(self) -> Tensor:
         return self.mu
 
@@ -230,10 +226,6 @@ class UniformOnSphere(_Uniform, Distribution):
     """
 
     __slots__ = ()
-
-    @property
-    def noise_size(self) -> int:
-        return self.mu.shape[-1]
 
     @property
     def mean(self) -> Tensor:
