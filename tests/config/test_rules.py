@@ -108,10 +108,11 @@ def test_every_argument_of_a_constructor_has_a_rule_and_a_default_that_passes(ta
     if not rules and "__init__" not in vars(constructor):
         return  # its base's takes anything
     parameters = dict(inspect.signature(constructor).parameters)
+    bases = iter(base for base in constructor.__mro__[1:] if "__init__" in vars(base))
+    while parameters.pop("options", None):  # the arguments of the base
+        parameters = dict(inspect.signature(next(bases)).parameters) | parameters
     for argument in SIZES.get(target.split(".")[1], ()):
         parameters.pop(argument, None)
-    if parameters.pop("options", None):
-        parameters |= inspect.signature(vae_lightning.ImageDataModule).parameters
     assert set(parameters) == set(rules)
     defaults = {name: parameter.default for name, parameter in parameters.items()}
     needed = [name for name, default in defaults.items() if default is inspect.Parameter.empty]
