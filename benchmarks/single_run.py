@@ -2,6 +2,7 @@
 
     python benchmarks/single_run.py --root DIR                   # blocks of steps
     python benchmarks/single_run.py --root DIR --block-size 1    # Lightning's automatic optimisation
+    python benchmarks/single_run.py --root DIR --trainer gpu     # all three on a GPU, (b) with the images there
 
 DIR holds the MNIST files. One process runs ``vae-train experiment=article`` on a pseudo-terminal, with progress bar,
 curves and checkpoints. Before each of its epochs, a callback runs an epoch of each of the two others, because on a
@@ -58,8 +59,9 @@ class ArticleVAE(nn.Module):
 
 def train_epoch(vae: ArticleVAE, optimizer: torch.optim.Optimizer, batches: Iterable[Tensor], item: bool) -> None:
     total: float | Tensor = 0.0
+    device = vae.hidden.weight.device
     for images in batches:
-        x = images.view(-1, 784)
+        x = images.to(device).view(-1, 784)
         logits, mu, logvar = vae(x)
         if item:  # as in the article: probabilities first
             recon = F.binary_cross_entropy(torch.sigmoid(logits), x, reduction="sum")
@@ -72,31 +74,40 @@ def train_epoch(vae: ArticleVAE, optimizer: torch.optim.Optimizer, batches: Iter
         total += loss.item() if item else loss.detach()
 
 
-def article(folder: Path) -> Callable[[], None]:
+def article(folder: Path, device: torch.device) -> Callable[[], None]:
     loader = DataLoader(MNIST(str(folder), transform=ToTensor()), batch_size=64, shuffle=True)
-    vae = ArticleVAE()
+    vae = ArticleVAE().to(device)
     optimizer = torch.optim.Adam(vae.parameters(), lr=1e-3)
     return lambda: train_epoch(vae, optimizer, (images for images, _ in loader), item=True)
 
 
 def plain(images: Tensor, latent_dim: int = 20) -> tuple[ArticleVAE, Callable[[], None]]:
-    vae = ArticleVAE(latent_dim)
+    vae = ArticleVAE(latent_dim).to(images.device)
     optimizer = torch.optim.Adam(vae.parameters(), lr=1e-3, fused=True)
     return vae, lambda: train_epoch(
-        vae, optimizer, (images[rows] for rows in torch.randperm(len(images)).split(64)), item=False
+        vae,
+        optimizer,
+        (images[rows] for rows in torch.randperm(len(images), device=images.device).split(64)),
+        item=False,
     )
+
+
+def synchronize() -> None:
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
 
 
 def timed(epoch: Callable[[], None]) -> float:
     began = time.perf_counter()
     epoch()
+    synchronize()
     return time.perf_counter() - began
 
 
 class Beside(Callback):
     """Times an epoch of (a) and of (b) before each of the Trainer's epochs, and that epoch; writes all to a file."""
 
-    def __init__(self, root: str, result: str) -> None:
+    def __init__(self, root: str, result: str, device: str) -> None:
         began = time.perf_counter()
         self.result = Path(result)
         self.scratch = tempfile.TemporaryDirectory()
@@ -108,7 +119,8 @@ class Beside(Callback):
         data.setup()
         assert data.train is not None
         images = data.train[torch.arange(len(data.train))][0].flatten(1)
-        self.article, (_, self.plain) = article(Path(self.scratch.name)), plain(images)
+        self.article = article(Path(self.scratch.name), torch.device(device))
+        _, self.plain = plain(images.to(device))
         self.times: dict[str, list[float]] = {"a": [], "b": [], "c": []}
         self.own = time.perf_counter() - began
 
@@ -117,6 +129,7 @@ class Beside(Callback):
         began = time.perf_counter()
         self.times["a"].append(timed(self.article))
         self.times["b"].append(timed(self.plain))
+        synchronize()
         self.began = time.perf_counter()
         self.own += self.began - began
 
@@ -127,6 +140,7 @@ class Beside(Callback):
 
     def _stop(self) -> None:
         if len(self.times["c"]) < len(self.times["a"]):
+            synchronize()
             self.times["c"].append(time.perf_counter() - self.began)
 
 
@@ -153,17 +167,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", required=True, help="a folder with the MNIST files, gzipped")
     parser.add_argument("--block-size", default="auto", help="data.block_size: 1 for a batch at a time")
+    parser.add_argument("--trainer", default="cpu", choices=["cpu", "gpu"])
+    parser.add_argument("overrides", nargs="*", help="of vae-train, e.g. data.device=cuda")
     options = parser.parse_args()
+    device = "cuda" if options.trainer == "gpu" else "cpu"
     root = str(Path(options.root).resolve())
     with tempfile.TemporaryDirectory() as scratch:
-        os.environ["PYTHONPATH"] = str(Path(__file__).parent)
+        paths = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+        os.environ["PYTHONPATH"] = os.pathsep.join(paths)
         result = Path(scratch) / "times.json"
         wall = on_terminal(
             [
-                *(sys.executable, "-m", "vae_lightning.commands.train", "experiment=article", "trainer=cpu"),
+                *(sys.executable, "-m", "vae_lightning.commands.train", "experiment=article"),
+                f"trainer={options.trainer}",
                 *(f"data.root={root}", f"hydra.run.dir={scratch}/run"),
                 f"data.block_size={options.block_size}",
-                f"+callbacks.beside={{_target_:single_run.Beside,root:'{root}',result:'{result}'}}",
+                f"+callbacks.beside={{_target_:single_run.Beside,root:'{root}',result:'{result}',device:{device}}}",
+                *options.overrides,
             ]
         )
         times = json.loads(result.read_text())

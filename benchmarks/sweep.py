@@ -81,9 +81,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--experiment", choices=list(SWEEPS), default="latent_lr")
     parser.add_argument("--launchers", nargs="+", choices=[*LAUNCHERS, PLAIN], default=[*list(LAUNCHERS)[:3], PLAIN])
+    parser.add_argument("--overrides", nargs="*", default=[], help="of vae-train, e.g. trainer=gpu data.device=cuda")
     options = parser.parse_args()
     root = options.root.resolve()
     overrides, jobs = SWEEPS[options.experiment]
+    overrides = [*overrides, *options.overrides]
     seconds: dict[str, list[float]] = {name: [] for name in options.launchers}
     for _ in range(options.rounds):
         for name in options.launchers:
