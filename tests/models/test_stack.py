@@ -1,12 +1,12 @@
 """A stack gives each model what it would have had alone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 import torch
 from conftest import FewDigits
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from vae_lightning import VAE, InputError
@@ -36,9 +36,12 @@ def data(few_digits: Callable[..., FewDigits]) -> Callable[..., FewDigits]:
     return lambda **options: few_digits(1000, **{"batch_size": 64, "val_size": 200, "block_size": 4, **options})
 
 
-def fitted(module: Any, data: Any, epochs: int = 1, precision: Any = "64-true") -> dict[str, float]:
+def fitted(
+    module: Any, data: Any, epochs: int = 1, precision: Any = "64-true", callbacks: Sequence[Callback] = ()
+) -> dict[str, float]:
     trainer = Trainer(
         max_epochs=epochs,
+        callbacks=[*callbacks],
         accelerator="cpu",
         precision=precision,
         logger=False,
@@ -303,3 +306,68 @@ def test_models_of_another_architecture_are_refused() -> None:
         Stack([VAE(), VAE(**NETWORKS["own"])])
     with pytest.raises(InputError, match="vaes: must be one or more"):
         Stack([])
+
+
+class Leave(Callback):
+    """Lets models leave the stack at the end of epochs, given by the indices of those that stay."""
+
+    works_in_blocks = True
+
+    def __init__(self, kept: Sequence[Sequence[int]]) -> None:
+        self.kept = kept
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.current_epoch < len(self.kept):
+            assert isinstance(pl_module, Stack)
+            pl_module.unstack()
+            pl_module.keep(self.kept[trainer.current_epoch])
+            trainer.datamodule.keep(self.kept[trainer.current_epoch])  # type: ignore[attr-defined]
+
+
+def beta(value: float) -> dict[str, Any]:
+    warm_up = {"_target_": "vae_lightning.schedules.WarmUp", "steps": 20}
+    return {"_target_": "vae_lightning.objectives.BetaELBO", "beta": value, "schedule": warm_up}
+
+
+COSINE = {"_target_": "vae_lightning.schedules.Cosine", "steps": 30, "warmup_steps": 5}
+LEAVING: dict[str, Callable[[], list[VAE]]] = {
+    "optimisers": different,
+    "vmap": lambda: [Convolutional(latent_dim=5, seed=seed) for seed in range(4)],
+    "objectives": lambda: [
+        VAE(dim, widths=(32,), seed=dim, objective=beta(weight), schedule=COSINE, optimizer={**ADAM, "lr": lr})
+        for dim, weight, lr in ((2, 0.5, 1e-3), (9, 2.0, 1e-3), (5, 1.0, 3e-3), (5, 3.0, 1e-2))
+    ],
+}
+
+
+@pytest.mark.parametrize("same_order", [True, False])
+@pytest.mark.parametrize("block_size", [1, 4])
+@pytest.mark.parametrize(("precision", "tolerance"), [("64-true", 1e-10), ("32-true", 1e-5)])
+@pytest.mark.parametrize("models", list(LEAVING))
+def test_those_that_stay_in_a_stack_train_on_as_if_alone(
+    models: str, precision: str, tolerance: float, block_size: int, same_order: bool, data: Callable[..., FewDigits]
+) -> None:
+    # Of four models, the last leaves after the first epoch and the first after the second; two train three epochs.
+    together, epochs = LEAVING[models](), (2, 3, 3, 1)
+    seeds = [0 if same_order else place for place in range(4)]
+    stack, own = Stack(together), data(block_size=block_size)
+    found = fitted(stack, StackData(own, seeds), 3, precision, [Leave([[0, 1, 2], [1, 2]])])
+    assert (stack.places, len(stack._rows), len(stack._gradients)) == ([1, 2], 2, 2)
+    assert all(len(weight) == 2 for weight in stack.parameters())
+    stack.unstack()
+    for place, (model, trained) in enumerate(zip(LEAVING[models](), epochs, strict=True)):
+        alone = fitted(model, data(block_size=block_size, seed=seeds[place]), trained, precision)
+        names = [name for name in alone if "/" in name and (place in stack.places or not name.startswith("test/"))]
+        for name in names:
+            assert found[f"{place}/{name}"] == pytest.approx(alone[name], rel=tolerance), (place, name)
+        for weight, expected in zip(together[place].parameters(), model.parameters(), strict=True):
+            torch.testing.assert_close(weight.double(), expected.double(), rtol=0, atol=tolerance * 20)
+
+
+def test_models_may_leave_a_stack_before_it_is_trained(images: Tensor) -> None:
+    models = different()
+    stack = Stack(models)
+    before = stack.elbo(images[None], torch.zeros(4, len(images), 20)).loss
+    stack.keep([1, 3])
+    assert stack.vaes == (models[1], models[3])
+    torch.testing.assert_close(stack.elbo(images[None], torch.zeros(2, len(images), 20)).loss, before[[1, 3]])

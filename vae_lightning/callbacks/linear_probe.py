@@ -76,7 +76,7 @@ class LinearProbe(Callback):
         except InputError as error:  # no labels, in any process
             log.warning("the probe is left out: %s", error)
             return
-        prefixes = {k: f"{k}/" for k in model.healthy} if isinstance(model, Stack) else {0: ""}
+        prefixes = {k: f"{model.places[k]}/" for k in model.healthy} if isinstance(model, Stack) else {0: ""}
         features = [part and [part[k] for k in prefixes] for part in (train, val, test)]
         # Fit in one process and broadcast the result, so that all processes agree.
         fitted: list[ProbeResult] | None = None

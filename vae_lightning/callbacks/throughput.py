@@ -37,6 +37,6 @@ class Throughput(Callback):
         self._seconds = time.perf_counter() - self._began
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        prefixes = [f"{k}/" for k in pl_module.healthy] if isinstance(pl_module, Stack) else [""]
+        prefixes = [f"{pl_module.places[k]}/" for k in pl_module.healthy] if isinstance(pl_module, Stack) else [""]
         speed = self._images / self._seconds
         pl_module.log_dict({f"{prefix}speed/images_per_second": speed for prefix in prefixes}, sync_dist=False)

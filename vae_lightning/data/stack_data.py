@@ -1,6 +1,7 @@
 """The data module for a stack."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
@@ -45,6 +46,23 @@ class StackData(LightningDataModule):
         images = _Each(each, [orders.index(seed) for seed in self.seeds])
         return DataLoader(images, batch_size=None, sampler=_Orders(samplers))
 
+    def keep(self, kept: Sequence[int]) -> None:
+        """Draw no more training batches for the other models, from the next epoch of the fit on.
+
+        Arguments:
+            kept: indices of the models that stay, ascending.
+        """
+        if len(self.seeds) == 1:  # all models see the same images
+            return
+        loader: Any = self.trainer.train_dataloader  # type: ignore[union-attr]
+        images: _Each = loader.dataset
+        sampler: _Orders = loader.sampler
+        places = [images.places[k] for k in kept]
+        used = sorted(set(places))
+        self.seeds = [self.seeds[k] for k in kept]
+        images.orders, images.places = [images.orders[i] for i in used], [used.index(place) for place in places]
+        sampler.orders = [sampler.orders[i] for i in used]
+
     def val_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]] | list[tuple[Tensor, Tensor]]:
         return self.data.val_dataloader()
 
@@ -56,7 +74,7 @@ class _Each(Dataset[tuple[list[Tensor], list[Tensor]]]):
     """The images of each model: row i of an index selects those of order i, and ``places`` gives each model's order."""
 
     def __init__(self, orders: Sequence[ByteImages], places: Sequence[int]) -> None:
-        self.orders, self.places = orders, places
+        self.orders, self.places = list(orders), list(places)
 
     def __getitem__(self, index: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         drawn = [order[rows] for order, rows in zip(self.orders, index, strict=True)]
@@ -68,7 +86,7 @@ class _Orders(Sampler[Tensor]):
     """A sampler that stacks the batches of several orders."""
 
     def __init__(self, orders: Sequence[BlockSampler]) -> None:
-        self.orders, self.batches = orders, orders[0].batches
+        self.orders, self.batches = list(orders), orders[0].batches
 
     def set_epoch(self, epoch: int) -> None:
         for order in self.orders:

@@ -1,6 +1,7 @@
 """The optimisers of a stack as one."""
 
 from collections.abc import Mapping, Sequence
+from itertools import compress
 from typing import Any
 
 from torch.optim import Optimizer
@@ -23,6 +24,15 @@ class JointOptimizer(Optimizer):
     def _share_groups(self) -> None:
         # The same objects, so that a schedule sets the learning rates of each optimiser.
         self.param_groups = [group for one in self.each for group in one.param_groups]
+
+    def keep(self, stays: Sequence[bool]) -> None:
+        """Keep some of the optimisers.
+
+        Arguments:
+            stays: whether each of them stays.
+        """
+        self.each = [*compress(self.each, stays)]
+        self._share_groups()
 
     def step(self, closure: Any = None) -> Any:
         loss = None if closure is None else closure()

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Sequence
 from functools import partial
-from itertools import groupby
+from itertools import compress, groupby
 from typing import Any
 
 import torch
@@ -47,8 +47,8 @@ class Stack(Trainable):
     They may differ in ``seed``, the optimiser's arguments, the objective's ``beta`` and, where the latent variables are
     independent of each other, in ``latent_dim``. A smaller ``latent_dim`` is padded with zero weights; latents, KL,
     densities and all gradients there are exactly zero, and stay so. If the loss or the weights of a model become
-    non-finite, ``failures`` describes it, and the other models are not affected. Put models with the same optimiser
-    side by side, so that they share its steps.
+    non-finite, ``failures`` describes it, and the other models are not affected. Between two epochs, :meth:`keep` lets
+    models leave the stack. Put models with the same optimiser side by side, so that they share its steps.
 
     A :class:`VAE` of linear layers is computed with batched matrix products; any other model, with custom networks or
     methods, with ``torch.func.vmap`` over the weights of all models.
@@ -58,6 +58,9 @@ class Stack(Trainable):
 
     Arguments:
         vaes: the models. Their weights are copied; :meth:`unstack` copies them back.
+
+    Attributes:
+        places: the number under which each model's metrics are logged, ``0/train/loss``; at first, its index.
 
     Raises:
         InputError: if there are no models, two differ in anything else, their optimiser does not update each weight
@@ -85,6 +88,7 @@ class Stack(Trainable):
             if target not in [f"torch.optim.{name}" for name in ELEMENTWISE]:
                 raise InputError(f"optimizer._target_={target}: must be one of torch.optim's {', '.join(ELEMENTWISE)}")
         self.vaes = tuple(vaes)  # a tuple, so that they are not part of this module
+        self.places = list(range(len(vaes)))
         self.latent_dim = max(vae.latent_dim for vae in vaes)
         self.model = copy.deepcopy(next(vae for vae in vaes if vae.latent_dim == self.latent_dim))
         self.objective, self.estimator, self.schedule = self.model.objective, self.model.estimator, self.model.schedule
@@ -122,7 +126,7 @@ class Stack(Trainable):
         self._others = [weight for weight in self.model.parameters() if weight not in batched]
         # The layout of a model's weights in a row.
         self.matrix = WeightMatrix([*self.model.parameters()])
-        # The error message for each model that has diverged, by its index: its results are meaningless.
+        # The error message for each model that has diverged, by its place: its results are meaningless.
         self.failures: dict[int, str] = {}
 
     def _add_model_dimension(self, module: nn.Module) -> None:
@@ -160,7 +164,7 @@ class Stack(Trainable):
     @property
     def healthy(self) -> list[int]:
         """The indices of the models that have not diverged."""
-        return [k for k in range(len(self.vaes)) if k not in self.failures]
+        return [k for k, place in enumerate(self.places) if place not in self.failures]
 
     @property
     def likelihood(self) -> Likelihood:  # type: ignore[override]
@@ -244,6 +248,62 @@ class Stack(Trainable):
             optimizers.append(self.vaes[own.start].build_optimizer([rows]))
         return self._scheduled(JointOptimizer(optimizers))
 
+    def keep(self, kept: Sequence[int]) -> None:
+        """Let all other models leave the stack, between two epochs of a fit or before one.
+
+        Their rows leave the weights, the gradients, the optimisers' states and the streams of noise. :attr:`vaes` loses
+        them too; what :meth:`unstack` has copied to them stays.
+
+        Arguments:
+            kept: indices of the models that stay, ascending.
+        """
+        index = torch.tensor(kept, device=self.device)
+        self.vaes, self.places = tuple(self.vaes[k] for k in kept), [self.places[k] for k in kept]
+        if self.own_dims is not None:
+            self.own_dims = self.own_dims[index]
+        for name in self.objective.FREE:
+            setattr(self.objective, name, getattr(self.objective, name)[index])
+        members = [[k for k in kept if own.start <= k < own.stop] for own in self.groups]
+        if self._trainer is None or not self.trainer.optimizers:
+            for weight in self.model.parameters():
+                weight.data = weight.data[index]
+        else:
+            self._keep_rows(index, members)
+        counts = [len(group) for group in members if group]
+        ends = torch.tensor(counts).cumsum(0).tolist()
+        self.groups = [slice(end - count, end) for count, end in zip(counts, ends, strict=True)]
+
+    def _keep_rows(self, index: Tensor, members: Sequence[Sequence[int]]) -> None:
+        """Keep some rows of the weights, the gradients and the optimisers' states.
+
+        Arguments:
+            index: the rows.
+            members: those of each group, possibly none.
+        """
+        joint: JointOptimizer = self.optimizers(use_pl_optimizer=False)  # type: ignore[assignment]
+        self._rows, self._gradients = self._rows[index], self._gradients[index]
+        for weight, values in zip(self.model.parameters(), self.matrix.columns(self._rows), strict=True):
+            weight.grad, weight.data = None, values
+        first = 0
+        for optimizer, own, group in zip(joint.each, self.groups, members, strict=True):
+            rows = nn.Parameter(self._rows[first : first + len(group)])
+            rows.grad = self._gradients[first : first + len(group)]
+            first += len(group)
+            local = torch.tensor([k - own.start for k in group], dtype=torch.long, device=self.device)
+            ((_, state),) = optimizer.state.items() or [(None, {})]
+            optimizer.state.clear()
+            if state:  # a matrix holds a row for each model; anything else, like Adam's step, is shared
+                optimizer.state[rows] = {
+                    key: value[local] if isinstance(value, Tensor) and value.dim() == 2 else value
+                    for key, value in state.items()
+                }
+            optimizer.param_groups[0]["params"] = [rows]
+        stays = [bool(group) for group in members]
+        joint.keep(stays)
+        for config in self.trainer.lr_scheduler_configs:
+            scheduler: Any = config.scheduler
+            scheduler.base_lrs = [*compress(scheduler.base_lrs, stays)]
+
     def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Optimizer) -> None:
         self._gradients.zero_()
 
@@ -325,7 +385,7 @@ class Stack(Trainable):
         for k in (~(losses + norms).isfinite()).nonzero().flatten().tolist():
             optimizer = self.vaes[k].hparams["optimizer"]
             self.failures.setdefault(
-                k,
+                self.places[k],
                 divergence(losses[k], norms[k], self.current_epoch, self.global_step, optimizer.get("lr")),
             )
 
@@ -343,4 +403,4 @@ class Stack(Trainable):
             vae.kl_by_dimension = own[: vae.latent_dim]
 
     def _named(self, name: str, values: Tensor) -> dict[str, Tensor]:
-        return {f"{k}/{name}": value for k, value in enumerate(values)}
+        return {f"{place}/{name}": value for place, value in zip(self.places, values, strict=True)}
