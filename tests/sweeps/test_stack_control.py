@@ -11,11 +11,13 @@ from lightning.pytorch import Callback
 from lightning.pytorch.loggers import CSVLogger
 from omegaconf import DictConfig, OmegaConf
 
+from vae_lightning.callbacks.fit_record import FitRecord
 from vae_lightning.config.resolving import resolved
 from vae_lightning.runs.checkpoints import SafeCheckpointIO
 from vae_lightning.runs.directory import CONFIG, METRICS, checkpoint_path
 from vae_lightning.sweeps import job_name  # noqa: F401  # registers its resolver
 from vae_lightning.sweeps.composing import composed_job
+from vae_lightning.sweeps.epoch_end import EpochEnd
 from vae_lightning.sweeps.jobs import STOPPED
 from vae_lightning.sweeps.stack_views import CallbackViews, LoggerView, by_run
 from vae_lightning.sweeps.stacking import StackedJob, stacks, train_stack
@@ -110,16 +112,23 @@ class Logged(CSVLogger):
 
 
 def run(callback: Seen, **attributes: Any) -> Any:
-    nothing = {"state": None, "error": None, "vae": None}
+    nothing = {"state": None, "error": None, "vae": None, "fit": None, "seconds": {"fit": 0.0, "total": 0.0}}
     return SimpleNamespace(**nothing | attributes, own_callbacks=[callback], loggers={"mine": Logged()})
+
+
+def views_of(runs: list[Any]) -> CallbackViews:
+    return CallbackViews(runs, FitRecord(0.0), EpochEnd())
+
+
+def stack_of(runs: list[Any], failures: dict[int, str] | None = None) -> Any:
+    """A stack of models that cannot leave it."""
+    return SimpleNamespace(unstack=lambda: None, failures=failures or {}, places=[*range(len(runs))])
 
 
 def end_epoch(runs: list[Any]) -> None:
     metrics = {f"{place}/train/loss": float(place) for place in range(len(runs))} | {"epoch": 7.0}
-    CallbackViews(runs).on_train_epoch_end(
-        SimpleNamespace(callback_metrics=metrics),  # type: ignore[arg-type]
-        SimpleNamespace(unstack=lambda: None, failures={}),
-    )
+    trainer: Any = SimpleNamespace(callback_metrics=metrics, current_epoch=0, max_epochs=1, should_stop=False)
+    views_of(runs).on_train_epoch_end(trainer, stack_of(runs))
 
 
 def test_metrics_are_split_by_the_number_in_front_however_many_digits_it_has() -> None:
@@ -157,19 +166,20 @@ def test_a_run_that_has_failed_logs_no_more() -> None:
 def test_a_model_that_diverges_fails_its_own_run_and_a_stack_without_runs_ends() -> None:
     earlier = OSError("No space left on device")
     runs = [run(Seen()), run(Seen()), run(Seen(), error=earlier)]
-    views = CallbackViews(runs)
-    views.on_train_batch_end(None, SimpleNamespace(failures={1: "the loss is nan", 2: "the loss is inf"}))  # type: ignore[arg-type]
+    views = views_of(runs)
+    trainer: Any = None
+    views.on_train_batch_end(trainer, stack_of(runs, {1: "the loss is nan", 2: "the loss is inf"}))
     assert [str(run.error) for run in runs] == ["None", "the loss is nan", "No space left on device"]
     assert isinstance(runs[1].error, FloatingPointError)
     with pytest.raises(FloatingPointError, match="stack"):
-        views.on_train_batch_end(None, SimpleNamespace(failures={0: "the loss is nan"}))  # type: ignore[arg-type]
+        views.on_train_batch_end(trainer, stack_of(runs, {0: "the loss is nan"}))
 
 
 def test_each_runs_callbacks_resume_from_its_own_state_and_share_nothing_with_it() -> None:
     callbacks = [Seen(), Seen(), Seen()]
     states: list[Any] = [{"callbacks": {"Seen": {"rows": [place]}}} for place in range(2)] + [{"callbacks": {}}]
     runs = [run(callback, state=state) for callback, state in zip(callbacks, states, strict=True)]
-    CallbackViews(runs).on_load_checkpoint()
+    views_of(runs).on_load_checkpoint()
     assert [callback.state for callback in callbacks] == [{"rows": [0]}, {"rows": [1]}, {}]
     callbacks[0].state["rows"].append(5)
     assert states[0] == {"callbacks": {"Seen": {"rows": [0]}}}

@@ -26,6 +26,7 @@ class FitRecord(Callback):
         finished: whether the run's fit has ended already; it then takes no further steps.
 
     Attributes:
+        earlier: the seconds of the fit and of the whole run before this command.
         validated: the digest of the weights that were validated last; None before.
         saved: the digest of the weights that were saved last; None before.
     """
@@ -34,7 +35,7 @@ class FitRecord(Callback):
 
     def __init__(self, began: float, finished: bool = False) -> None:
         self._began, self._fit_began, self._finished = began, 0.0, finished
-        self._earlier = {"fit": 0.0, "total": 0.0}
+        self.earlier = {"fit": 0.0, "total": 0.0}
         self.validated: int | None = None
         self.saved: int | None = None
         self._epochs: int | None = None  # of the checkpoint from which the run resumes, until it trains
@@ -44,13 +45,13 @@ class FitRecord(Callback):
         """The seconds of the fit and of the whole run until now."""
         now = time.perf_counter()
         fit = now - self._fit_began if self._fit_began else 0.0
-        return {"fit": self._earlier["fit"] + fit, "total": self._earlier["total"] + now - self._began}
+        return {"fit": self.earlier["fit"] + fit, "total": self.earlier["total"] + now - self._began}
 
     def state_dict(self) -> dict[str, Any]:
         return {"seconds": self.seconds, "validated": self.validated}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._earlier, self.validated = dict(state_dict["seconds"]), state_dict["validated"]
+        self.earlier, self.validated = dict(state_dict["seconds"]), state_dict["validated"]
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._fit_began = time.perf_counter()
@@ -65,7 +66,7 @@ class FitRecord(Callback):
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._epochs is not None:  # nothing was left to train; Lightning does not count an epoch that ended early
             trainer.fit_loop.epoch_progress.current.completed = self._epochs
-        self._earlier["fit"], self._fit_began = self.seconds["fit"], 0.0
+        self.earlier["fit"], self._fit_began = self.seconds["fit"], 0.0
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         # Lightning logs it at a level that the run's log leaves out.

@@ -15,17 +15,25 @@ from vae_lightning.data.stack_data import StackData
 from vae_lightning.models.stack import Stack
 from vae_lightning.models.stack_checkpoints import join_checkpoints, split_checkpoint
 from vae_lightning.runs.checkpoints import SafeCheckpointIO
+from vae_lightning.sweeps.epoch_end import EpochEnd
 from vae_lightning.sweeps.stacked_run import StackedRun
 
 __all__ = ["CallbackViews", "CheckpointView", "LoggerView", "by_run"]
 
 
 class _TrainerView:
-    """The stack's Trainer as one run's callbacks see it: with the run's metrics, loggers, data and checkpoints."""
+    """The stack's Trainer as one run's callbacks see it: with the run's metrics, loggers, data and checkpoints.
+
+    A callback that stops training, by ``should_stop``, stops its own run.
+    """
+
+    should_stop = False
 
     def __init__(self, trainer: pl.Trainer, run: StackedRun, place: int, metrics: dict[str, Tensor]) -> None:
         self._trainer, self._place, self.checkpoint_callbacks = trainer, place, run.own_callbacks
         self.loggers, self.callback_metrics = [*run.loggers.values()], metrics
+        if run.fit is not None:  # perhaps before others
+            self.current_epoch, self.global_step = run.fit["epochs"], run.fit["step"]
 
     @property
     def datamodule(self) -> ImageDataModule:
@@ -49,9 +57,12 @@ class LoggerView(Logger):
         self.runs = runs
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        for run, own in zip(self.runs, by_run(metrics, len(self.runs)), strict=True):
-            for logger in run.loggers.values() if run.error is None else ():
-                logger.log_metrics(own, step)
+        logged = {name.partition("/")[0] for name in metrics}
+        for place, own in enumerate(by_run(metrics, len(self.runs))):
+            run = self.runs[place]
+            if run.error is None and str(place) in logged:  # otherwise, it has left the stack
+                for logger in run.loggers.values():
+                    logger.log_metrics(own, step)
 
     def log_hyperparams(self, *_: Any, **__: Any) -> None:
         """Do nothing: a stack has no hyperparameters of its own."""
@@ -86,13 +97,13 @@ class CheckpointView(SafeCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         place = storage_options["place"]
-        own = split_checkpoint(self.stack, checkpoint, place)
+        run = self.runs[place]
+        own = split_checkpoint(self.stack, checkpoint, self.stack.places.index(place))
         if "callbacks" in checkpoint:
             # As the run's own Trainer orders them.
-            callbacks = sorted(
-                [*self.runs[place].own_callbacks, self.record], key=lambda one: isinstance(one, Checkpoint)
-            )
+            callbacks = sorted([*run.own_callbacks, self.record], key=lambda one: isinstance(one, Checkpoint))
             states = {callback.state_key: callback.state_dict() for callback in callbacks}
+            states[self.record.state_key]["seconds"] = dict(run.seconds)
             own["callbacks"] = {key: state for key, state in states.items() if state}
         super().save_checkpoint(own, path)
 
@@ -106,7 +117,7 @@ class CheckpointView(SafeCheckpointIO):
 
 def _forwarded(hook: str) -> Callable[..., None]:
     def forward(self: "CallbackViews", trainer: pl.Trainer, stack: Stack, **arguments: Any) -> None:
-        self._call(hook, trainer, **arguments)
+        self._call(hook, trainer, stack, **arguments)
 
     return forward
 
@@ -114,24 +125,37 @@ def _forwarded(hook: str) -> Callable[..., None]:
 class CallbackViews(Checkpoint):
     """Calls the callbacks of each run of a stack as the run's own Trainer would.
 
-    A run whose model diverges or whose callbacks fail is skipped from then on. The class is a Checkpoint, so that
-    Lightning calls it after the stack's own callbacks.
+    A run whose model diverges or whose callbacks fail is skipped from then on. At the end of an epoch, runs that have
+    ended leave the stack. The class is a Checkpoint, so that Lightning calls it after the stack's own callbacks.
 
     Arguments:
         runs: in the order of the stack's models.
+        record: keeps the time.
+        epoch_end: decides what happens at the end of each epoch.
+
+    Attributes:
+        paused: whether the fit has ended before its last epoch, for the runs that are left to go on later.
     """
 
     works_in_blocks = True
 
-    def __init__(self, runs: Sequence[StackedRun]) -> None:
-        self.runs = runs
+    def __init__(self, runs: Sequence[StackedRun], record: FitRecord, epoch_end: EpochEnd) -> None:
+        self.runs, self.record, self.epoch_end, self.paused = runs, record, epoch_end, False
+        self._earlier_metrics: dict[str, Tensor] = {}
+        self._counted = {"fit": 0.0, "total": 0.0}  # seconds that the runs have shared
 
     setup, teardown = _forwarded("setup"), _forwarded("teardown")
-    on_fit_start, on_fit_end = _forwarded("on_fit_start"), _forwarded("on_fit_end")
-    on_train_start, on_train_end = _forwarded("on_train_start"), _forwarded("on_train_end")
-    on_train_epoch_start = _forwarded("on_train_epoch_start")
+    on_train_start = _forwarded("on_train_start")
     on_validation_start, on_validation_end = _forwarded("on_validation_start"), _forwarded("on_validation_end")
     on_test_start, on_test_end = _forwarded("on_test_start"), _forwarded("on_test_end")
+
+    def on_fit_start(self, trainer: pl.Trainer, stack: Any) -> None:
+        self._counted = dict(self.record.earlier)
+        self._call("on_fit_start", trainer, stack)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, stack: Any) -> None:
+        self._earlier_metrics = dict(trainer.callback_metrics)
+        self._call("on_train_epoch_start", trainer, stack)
 
     def on_train_batch_end(self, trainer: pl.Trainer, stack: Any, *_: Any) -> None:
         self._note_failures(stack)
@@ -139,26 +163,83 @@ class CallbackViews(Checkpoint):
     def _note_failures(self, stack: Stack) -> None:
         for place, why in stack.failures.items():
             self.runs[place].error = self.runs[place].error or FloatingPointError(why)
-        if all(run.error for run in self.runs):
+        if all(self.runs[place].error for place in stack.places):
             raise FloatingPointError("every run of the stack has failed")
 
     def on_train_epoch_end(self, trainer: pl.Trainer, stack: Any) -> None:
         self._note_failures(stack)  # those of the last batch, before a checkpoint stores them
         stack.unstack()
-        self._call("on_train_epoch_end", trainer)
+        # Before the checkpoints: a verdict on an epoch that a killed stack repeats is known already.
+        pruned = self.epoch_end.pruned(trainer.current_epoch + 1, by_run(self._new(trainer), len(self.runs)))
+        self.share_seconds(stack.places)
+        stopped = self._call("on_train_epoch_end", trainer, stack)
+        last = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
+        for place in [] if last else [place for place in stack.places if place in pruned or place in stopped]:
+            self._leave(trainer, stack, place, pruned.get(place))
+        kept = [k for k, place in enumerate(stack.places) if not (self.runs[place].error or self.runs[place].fit)]
+        if last:
+            return
+        self.paused = bool(kept) and not self.epoch_end.goes_on(trainer.current_epoch + 1, len(kept))
+        if not kept or self.paused:
+            trainer.should_stop = True
+        elif len(kept) < len(stack.places):
+            stack.keep(kept)
+            trainer.datamodule.keep(kept)  # type: ignore[attr-defined]
+
+    def _leave(self, trainer: pl.Trainer, stack: Stack, place: int, why: Exception | None) -> None:
+        """End the fit of one run before that of others, because it stops or is pruned."""
+        run = self.runs[place]
+        for hook in ("on_train_end", "on_fit_end"):
+            self._call(hook, trainer, stack, [place])
+        if run.error is None and why is None:
+            metrics = by_run(trainer.callback_metrics, len(self.runs))[place]
+            logged = {name: float(value) for name, value in metrics.items() if "/" in name}
+            run.end_fit({"epochs": trainer.current_epoch + 1, "step": trainer.global_step, "metrics": logged})
+        run.error = run.error or why
+
+    def on_train_end(self, trainer: pl.Trainer, stack: Any) -> None:
+        if not self.paused:
+            self._call("on_train_end", trainer, stack)
+
+    def on_fit_end(self, trainer: pl.Trainer, stack: Any) -> None:
+        if not self.paused:
+            self._call("on_fit_end", trainer, stack)
 
     def on_load_checkpoint(self, *_: Any) -> None:
         for run in self.runs:
+            states = {} if run.state is None else run.state["callbacks"]
             for callback in run.own_callbacks:
-                if run.state is not None and callback.state_key in run.state["callbacks"]:
-                    callback.load_state_dict(deepcopy(run.state["callbacks"][callback.state_key]))
+                if callback.state_key in states:
+                    callback.load_state_dict(deepcopy(states[callback.state_key]))
+            if self.record.state_key in states:
+                run.seconds = dict(states[self.record.state_key]["seconds"])
 
-    def _call(self, hook: str, trainer: pl.Trainer, **arguments: Any) -> None:
-        metrics = by_run(trainer.callback_metrics, len(self.runs))
-        for place, run in enumerate(self.runs):
+    def share_seconds(self, places: Sequence[int]) -> None:
+        """Share the time since the last call among runs."""
+        now = self.record.seconds
+        for name, seconds in now.items():
+            for place in places:
+                self.runs[place].seconds[name] += (seconds - self._counted[name]) / len(places)
+        self._counted = now
+
+    def _new(self, trainer: pl.Trainer) -> dict[str, Tensor]:
+        """Return the metrics of this epoch; Lightning keeps those of earlier ones."""
+        metrics = trainer.callback_metrics
+        return {name: value for name, value in metrics.items() if value is not self._earlier_metrics.get(name)}
+
+    def _call(
+        self, hook: str, trainer: pl.Trainer, stack: Stack, places: Sequence[int] | None = None, **arguments: Any
+    ) -> set[int]:
+        """Call a hook of the callbacks of runs in the stack; return the places of those that stop."""
+        metrics, stopped = by_run(trainer.callback_metrics, len(self.runs)), set()
+        for place in stack.places if places is None else places:
+            run = self.runs[place]
             own_trainer = _TrainerView(trainer, run, place, metrics[place])
             try:
                 for callback in run.own_callbacks if run.error is None else ():
                     getattr(callback, hook)(own_trainer, run.vae, **arguments)
             except Exception as error:  # e.g. a full disk or a read-only folder: the other runs continue
                 run.error = error
+            if own_trainer.should_stop and run.error is None:
+                stopped.add(place)
+        return stopped

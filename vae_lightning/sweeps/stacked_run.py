@@ -38,6 +38,8 @@ class StackedRun(Run):
         vae: the model, with the checkpoint's weights.
         state: the checkpoint's content.
         error: the exception that ended the run; None otherwise.
+        fit: what :meth:`end_fit` has stored, once the run's fit has ended.
+        seconds: the run's share of the stack's time: of the fit and in total.
 
     Raises:
         InputError: if the model or a callback cannot be built, or the checkpoint is damaged or does not
@@ -54,6 +56,12 @@ class StackedRun(Run):
             with fitting_checkpoint(checkpoint):
                 self.vae.to(next(iter(weights.values())).dtype).load_state_dict(weights)
         self.error: Exception | None = None
+        self.fit: dict[str, Any] | None = None
+        self.seconds = {"fit": 0.0, "total": 0.0}
+
+    def end_fit(self, fit: Mapping[str, Any]) -> None:
+        super().end_fit(fit)
+        self.fit = dict(fit)
 
     @property
     def common_callbacks(self) -> list[Callback]:

@@ -10,6 +10,7 @@ import lightning.pytorch as pl
 
 from vae_lightning.callbacks.fit_record import FitRecord
 from vae_lightning.callbacks.interruption import Interruption
+from vae_lightning.config.errors import InputError
 from vae_lightning.config.targets import build
 from vae_lightning.data.image_data_module import ImageDataModule
 from vae_lightning.data.stack_data import StackData
@@ -18,10 +19,11 @@ from vae_lightning.runs.directory import locked
 from vae_lightning.runs.environment import environment
 from vae_lightning.runs.fitting import built_parts, logged_by_fit
 from vae_lightning.runs.warnings import filter_warnings
+from vae_lightning.sweeps.epoch_end import EpochEnd
 from vae_lightning.sweeps.stack_views import CallbackViews, CheckpointView, LoggerView, by_run
 from vae_lightning.sweeps.stacked_run import StackedRun
 
-__all__ = ["train_stacked"]
+__all__ = ["Paused", "train_stacked"]
 
 log = logging.getLogger(__name__)
 
@@ -30,16 +32,22 @@ log = logging.getLogger(__name__)
 SHOWN = {"train/loss": 2, "val/loss": 2, "probe/val_acc": 4}
 
 
-def train_stacked(runs: Sequence[StackedRun]) -> list[Exception | None]:
+class Paused(Exception):  # noqa: N818  # no error: the run goes on
+    """The fit of a run has been interrupted after an epoch, to go on later from its checkpoint."""
+
+
+def train_stacked(runs: Sequence[StackedRun], epoch_end: EpochEnd | None = None) -> list[Exception | None]:
     """Train, test and probe the models of several runs as one stack; write everything to their run directories.
 
     Arguments:
         runs: runs whose configurations differ only in their seeds and in the options that the models of a stack need
             not share; all have completed the same number of epochs.
+        epoch_end: decides at the end of each epoch which runs are pruned, and whether the others go on; if None, all
+            train to their end.
 
     Returns:
         The exception that ended each run, or None if the run is complete. Times in ``metrics.json`` are the run's
-        share: the stack's time divided by the number of its models.
+        share: the time of each epoch, and of the test, divided by the number of models in the stack.
 
     Raises:
         InputError: if the models cannot be stacked, or another process uses a run directory; nothing has been written
@@ -50,6 +58,10 @@ def train_stacked(runs: Sequence[StackedRun]) -> list[Exception | None]:
     filter_warnings()
     if runs[0].state is not None:
         log.info("the stack resumes after epoch %d", runs[0].state["epoch"] + 1)
+    for run in runs:
+        run.fit = run.finished_fit(run.state)
+    if len({run.fit is None for run in runs}) > 1:
+        raise InputError(f"{runs[0].directory}: some fits of this stack have ended, and others have not")
     stack = Stack([run.vae for run in runs])
     data = build("data", runs[0].config["data"], ImageDataModule)  # type: ignore[type-abstract]
     data.prepare_data()
@@ -65,15 +77,16 @@ def train_stacked(runs: Sequence[StackedRun]) -> list[Exception | None]:
             stacked = {"stack": {"models": len(runs), "place": place}}
             run.begin(described | stacked, resumes=run.state is not None)
         try:
-            logged, fit, seconds = _fit_and_test(stack, data, runs, began)
+            tested = _fit_and_test(stack, data, runs, began, epoch_end or EpochEnd())
         except Exception as error:
             for run in runs:
                 run.error = run.error or error
         for place, run in enumerate(runs):
             if run.error is None:
-                metrics = run.final_metrics(logged[place], fit["step"]) | {
-                    "epochs": fit["epochs"],
-                    **{f"{name}_seconds": round(value / len(runs), 3) for name, value in seconds.items()},
+                assert run.fit is not None
+                metrics = run.final_metrics(run.fit["metrics"] | tested[place], run.fit["step"]) | {
+                    "epochs": run.fit["epochs"],
+                    **{f"{name}_seconds": round(seconds, 3) for name, seconds in run.seconds.items()},
                 }
                 run.finish(metrics)
                 shown = "   ".join(
@@ -84,29 +97,45 @@ def train_stacked(runs: Sequence[StackedRun]) -> list[Exception | None]:
 
 
 def _fit_and_test(
-    stack: Stack, data: ImageDataModule, runs: Sequence[StackedRun], began: float
-) -> tuple[list[dict[str, Any]], dict[str, int], dict[str, float]]:
-    """Return each run's metrics, the number of epochs and optimiser steps, and the seconds of the fit and in total."""
-    fits = [run.finished_fit(run.state) for run in runs]
-    record = FitRecord(began, finished=None not in fits)
+    stack: Stack, data: ImageDataModule, runs: Sequence[StackedRun], began: float, epoch_end: EpochEnd
+) -> list[dict[str, Any]]:
+    """Return each run's metrics of the test."""
+    record = FitRecord(began, finished=all(run.fit for run in runs))
+    views = CallbackViews(runs, record, epoch_end)
+    checkpoints = CheckpointView(stack, runs, record)
     trainer = build(
         "trainer",
         runs[0].config["trainer"] | built_parts(runs[0].config["trainer"]),
         pl.Trainer,
-        callbacks=[*runs[0].common_callbacks, CallbackViews(runs), record, Interruption()],
+        callbacks=[*runs[0].common_callbacks, views, record, Interruption()],
         logger=LoggerView(runs),
-        plugins=[CheckpointView(stack, runs, record)],
+        plugins=[checkpoints],
     )
-    stacked_data = StackData(data, [run.config["data"]["seed"] for run in runs])
+    seeds = [run.config["data"]["seed"] for run in runs]
+    stacked_data = StackData(data, seeds)
     resumed = None if runs[0].state is None else "the runs' own"
-    trainer.fit(stack, datamodule=stacked_data, ckpt_path=resumed, weights_only=True)
-    logged = by_run(logged_by_fit(trainer, stack, stacked_data, record), len(runs))
-    fit = {"epochs": trainer.current_epoch, "step": trainer.global_step}
-    for place, (run, stored) in enumerate(zip(runs, fits, strict=True)):
-        if stored is not None:  # only the test was left
-            fit, logged[place] = stored, stored["metrics"]
-        elif run.error is None:
-            run.end_fit({**fit, "metrics": logged[place]})
+    try:
+        trainer.fit(stack, datamodule=stacked_data, ckpt_path=resumed, weights_only=True)
+    except FloatingPointError:
+        if all(run.error for run in runs):
+            raise  # otherwise, there are runs that had left the stack before
+    if views.paused:
+        for place in stack.places:
+            runs[place].error = runs[place].error or Paused()
+    elif any(runs[place].error is None and runs[place].fit is None for place in stack.places):
+        logged = by_run(logged_by_fit(trainer, stack, stacked_data, record), len(runs))
+        for place in stack.places:
+            if runs[place].error is None and runs[place].fit is None:
+                fit = {"epochs": trainer.current_epoch, "step": trainer.global_step, "metrics": logged[place]}
+                runs[place].end_fit(fit)
+    views.share_seconds(stack.places)
+    tested = [place for place, run in enumerate(runs) if run.error is None]
+    if not tested:
+        return [{} for _ in runs]
+    if tested != stack.places:
+        stack = checkpoints.stack = Stack([runs[place].vae for place in tested])
+        stack.places = tested
+        stacked_data = StackData(data, [seeds[place] for place in tested])
     trainer.test(stack, datamodule=stacked_data, verbose=False)
-    tested = by_run(trainer.callback_metrics, len(runs))
-    return [fitted | own for fitted, own in zip(logged, tested, strict=True)], fit, record.seconds
+    views.share_seconds(tested)
+    return by_run(trainer.callback_metrics, len(runs))

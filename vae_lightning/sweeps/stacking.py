@@ -23,10 +23,11 @@ from vae_lightning.models.stackable import in_common
 from vae_lightning.models.vae import VAE
 from vae_lightning.runs.checking import check_config
 from vae_lightning.runs.checkpoints import checkpoints
-from vae_lightning.runs.directory import CONFIG, JOB, stored_metrics
+from vae_lightning.runs.directory import CONFIG, FIT, JOB, stored_metrics
 from vae_lightning.runs.processes import local_devices
 from vae_lightning.runs.stored_config import check_same, relocated
 from vae_lightning.sweeps.composing import composed_job
+from vae_lightning.sweeps.epoch_end import EpochEnd
 from vae_lightning.sweeps.jobs import STOPPED, job_description
 from vae_lightning.sweeps.stacked_run import COMMON_CALLBACKS, OWN_CALLBACKS, StackedRun
 from vae_lightning.sweeps.stacked_runs import train_stacked
@@ -71,10 +72,10 @@ def stacks(composed: Sequence[DictConfig], max_stack: int | None) -> list[list[S
         max_stack: largest number of models in a stack; if None, it depends on the device.
     """
     groups: dict[str, list[StackedJob]] = {}
-    for job in _stackable(composed):
-        groups.setdefault(_in_common(job.config), []).append(job)
+    for job in stackable(composed):
+        groups.setdefault(in_one_stack(job), []).append(job)
     found = []
-    for together in (jobs for group in groups.values() for jobs in _at_the_same_epoch(group)):
+    for together in (jobs for group in groups.values() for jobs in at_the_same_epoch(group)):
         # Models with the same optimiser share its steps if they are adjacent.
         together.sort(key=lambda job: (json.dumps(job.config["optimizer"], sort_keys=True), job.place))
         count = math.ceil(len(together) / (max_stack or _max_models(together[0].config)))
@@ -86,8 +87,15 @@ def stacks(composed: Sequence[DictConfig], max_stack: int | None) -> list[list[S
     return [stack for stack in found if len(stack) > 1]
 
 
-def train_stack(stack: Sequence[StackedJob], sweep: Path) -> list[Exception | None] | None:
+def train_stack(
+    stack: Sequence[StackedJob], sweep: Path, epoch_end: EpochEnd | None = None
+) -> list[Exception | None] | None:
     """Train the jobs of a stack, in the folder of their sweep.
+
+    Arguments:
+        stack: the jobs.
+        sweep: the sweep's folder.
+        epoch_end: as for :func:`vae_lightning.sweeps.stacked_runs.train_stacked`.
 
     Returns:
         The exception that ended each job, or None if the job is complete; None instead of the list if the jobs must run
@@ -98,7 +106,8 @@ def train_stack(stack: Sequence[StackedJob], sweep: Path) -> list[Exception | No
     for job in stack:
         write_json(job.directory / JOB, job.description)
     try:
-        return train_stacked([StackedRun(job.config, job.description["axes"], job.checkpoint) for job in stack])
+        runs = [StackedRun(job.config, job.description["axes"], job.checkpoint) for job in stack]
+        return train_stacked(runs, epoch_end)
     except InputError as error:
         log.warning("the jobs of this stack run one by one: %s", error)
         return None
@@ -140,7 +149,7 @@ def resumable_epochs(config: Mapping[str, Any]) -> dict[int, Path | None]:
     return found if found and min(found) > 1 else {0: None, **found}
 
 
-def _stackable(composed: Sequence[DictConfig]) -> list[StackedJob]:
+def stackable(composed: Sequence[DictConfig]) -> list[StackedJob]:
     """Return the jobs that are not complete and can be stacked; log why others cannot."""
     jobs = []
     for place, full in enumerate(composed):
@@ -159,15 +168,16 @@ def _stackable(composed: Sequence[DictConfig]) -> list[StackedJob]:
     return jobs
 
 
-def _in_common(config: Mapping[str, Any]) -> str:
-    """Return the part of a configuration that the jobs of a stack must share, as text."""
-    common = in_common(relocated(config, "."))
+def in_one_stack(job: StackedJob) -> str:
+    """Return what the jobs of a stack must share, as text: most of the configuration, and whether the fit has ended."""
+    common = in_common(relocated(job.config, "."))
     common["model"] = in_common(common["model"])
     del common["run_dir"], common["logger"], common["data"]["seed"]
-    return json.dumps(common, sort_keys=True)
+    ended = (job.directory / FIT).exists() and not job.config["restart"]
+    return json.dumps([common, ended], sort_keys=True)
 
 
-def _at_the_same_epoch(jobs: Sequence[StackedJob]) -> Iterator[list[StackedJob]]:
+def at_the_same_epoch(jobs: Sequence[StackedJob]) -> Iterator[list[StackedJob]]:
     """Yield groups of jobs that resume at the same epoch; after a crash, some may have saved one epoch more."""
     found = [(job, resumable_epochs(job.config)) for job in jobs]
     while found:

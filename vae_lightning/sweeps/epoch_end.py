@@ -1,0 +1,31 @@
+"""What happens to a stack at the end of an epoch."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+__all__ = ["EpochEnd"]
+
+
+class EpochEnd:
+    """The decisions at the end of a stack's epochs: which runs are pruned, and whether the others go on.
+
+    These are the decisions of a sweep without pruning: no run is, and all go on.
+    """
+
+    def pruned(self, epoch: int, metrics: Sequence[Mapping[str, Any]]) -> dict[int, Exception]:
+        """Return the runs that are pruned, by place, with the exception that ends each.
+
+        Arguments:
+            epoch: the number of epochs that have ended.
+            metrics: each run's metrics of the last epoch, none if the run has left the stack.
+        """
+        return {}
+
+    def goes_on(self, epoch: int, models: int) -> bool:
+        """Return whether the stack trains on; otherwise its runs go on later, perhaps with others.
+
+        Arguments:
+            epoch: the number of epochs that have ended.
+            models: the number of models that are left.
+        """
+        return True

@@ -1,0 +1,115 @@
+"""Pruning: intermediate values of trials, and the verdicts of the study's pruner on them."""
+
+import math
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from vae_lightning.config.targets import build
+from vae_lightning.sweeps.study import open_study
+
+__all__ = ["TrialReport", "build_pruner", "is_pruned", "judge"]
+
+# The user attribute of a trial that holds the last verdict: the step, whether the trial is pruned, and what the pruner
+# has noted, such as the rungs of successive halving. A single write, so that a kill leaves all of it or nothing.
+VERDICT = "verdict"
+
+
+def build_pruner(node: Mapping[str, Any] | None) -> optuna.pruners.BasePruner | None:
+    """Build a pruner, which may wrap another one; None if there is none.
+
+    Raises:
+        InputError: if there is no such class, or it refuses its arguments.
+    """
+    if node is None or node.get("_target_") is None:
+        return None
+    key, wrapped = "hydra.sweeper.pruner", node.get("wrapped_pruner")
+    inner = {} if wrapped is None else {"wrapped_pruner": build_pruner(wrapped)}
+    outer = {name: value for name, value in node.items() if name != "wrapped_pruner"}
+    return build(key, outer, optuna.pruners.BasePruner, **inner)  # type: ignore[type-abstract]
+
+
+def judge(
+    study: optuna.Study, pruner: optuna.pruners.BasePruner | None, step: int, values: Mapping[int, float]
+) -> set[int]:
+    """Store the intermediate values of trials, and return the numbers of those that the pruner prunes.
+
+    The trials are judged in the order of their numbers. Whatever was stored before a kill stays as it is, so the same
+    call ends with the same verdicts.
+
+    Arguments:
+        study: the study.
+        pruner: the pruner; None prunes no trial.
+        step: the epoch to which the values belong.
+        values: the value of each trial, by its number; a value that is not finite is left out.
+    """
+    trials = study.get_trials(deepcopy=False)
+    values = {number: value for number, value in sorted(values.items()) if math.isfinite(value)}
+    for number, value in values.items():
+        if step not in trials[number].intermediate_values:
+            optuna.Trial(study, trials[number]._trial_id).report(value, step)
+    if pruner is None:
+        return set()
+    waiting = [number for number in values if trials[number].user_attrs.get(VERDICT, {"step": -1})["step"] < step]
+    if waiting:
+        replica = _replica(study, pruner)
+        for number in waiting:
+            trial = replica.get_trials(deepcopy=False)[number]
+            noted = {*trial.system_attrs}
+            pruned = bool(pruner.prune(replica, trial))
+            after = replica.get_trials(deepcopy=False)[number].system_attrs
+            earlier = trials[number].user_attrs.get(VERDICT, {"noted": {}})["noted"]
+            new = {key: value for key, value in after.items() if key not in noted}
+            verdict = {"step": step, "pruned": pruned, "noted": earlier | new}
+            optuna.Trial(study, trials[number]._trial_id).set_user_attr(VERDICT, verdict)
+    judged = study.get_trials(deepcopy=False)
+    return {number for number in values if is_pruned(judged[number], step)}
+
+
+def is_pruned(trial: optuna.trial.FrozenTrial, step: int) -> bool:
+    """Return whether a trial was pruned at a step."""
+    verdict = trial.user_attrs.get(VERDICT)
+    return verdict is not None and verdict["pruned"] and verdict["step"] == step
+
+
+def _replica(study: optuna.Study, pruner: optuna.pruners.BasePruner) -> optuna.Study:
+    """Return a copy in memory, in which a pruner may note something without leaving half of it in the study."""
+    replica = optuna.create_study(study_name=study.study_name, directions=study.directions, pruner=pruner)
+    for trial in study.get_trials(deepcopy=False):
+        copied = deepcopy(trial)
+        copied.system_attrs = copied.system_attrs | trial.user_attrs.get(VERDICT, {"noted": {}})["noted"]
+        replica.add_trial(copied)
+    return replica
+
+
+@dataclass(frozen=True)
+class TrialReport:
+    """Reports the intermediate values of one trial from the process of its job, wherever that runs.
+
+    Arguments:
+        sweep: the sweep's folder.
+        study: the study's name.
+        storage: where it is stored, as for :func:`vae_lightning.sweeps.study.open_study`.
+        pruner: ``_target_`` and arguments of the pruner; None prunes no trial.
+        number: the trial's number.
+    """
+
+    sweep: str
+    study: str
+    storage: str | None
+    pruner: Mapping[str, Any] | None
+    number: int
+
+    def __call__(self, step: int, value: float) -> bool:
+        """Report the value of a step; return whether the trial is pruned."""
+        study, pruner = self._opened
+        return self.number in judge(study, pruner, step, {self.number: value})
+
+    @cached_property
+    def _opened(self) -> tuple[optuna.Study, optuna.pruners.BasePruner | None]:
+        return open_study(Path(self.sweep), self.study, self.storage), build_pruner(self.pruner)

@@ -1,0 +1,99 @@
+"""Optuna's study of a sweep: where it is stored, and how it is opened."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vae_lightning.config.errors import InputError, one_line
+from vae_lightning.runs.directory import read_json
+from vae_lightning.whole_files import write_json
+
+if TYPE_CHECKING:  # optuna takes a second to import, and reports of grids need none
+    import optuna
+
+__all__ = ["SEARCH", "STUDY", "open_storage", "open_study", "record_study", "stored_study"]
+
+SEARCH = Path("search.json")  # in the folder of a search: its study's name, and its storage if that is elsewhere
+STUDY = Path("study.db")  # the study, unless it is stored elsewhere
+
+JOURNAL = "journal:"  # in front of the path of Optuna's journal file
+
+# Seconds for which a process waits until another one has written to an SQLite file.
+PATIENCE = 60
+
+
+def record_study(sweep: Path, name: str, storage: str | None) -> None:
+    """Store where the study of a search is, for its reports."""
+    write_json(sweep / SEARCH, {"study": name, "storage": storage})
+
+
+def stored_study(sweep: Path) -> "optuna.Study | None":
+    """Return the study of a search; None if the sweep is a grid.
+
+    Raises:
+        InputError: if the storage cannot be opened.
+    """
+    try:
+        record = read_json(sweep / SEARCH)
+    except FileNotFoundError:
+        return None
+    return open_study(sweep, record["study"], record["storage"])
+
+
+def open_study(sweep: Path, name: str, storage: str | None, **options: Any) -> "optuna.Study":
+    """Open a study, or create it.
+
+    Arguments:
+        sweep: the sweep's folder, which holds the study if ``storage`` is None.
+        name: the study's name.
+        storage: a URL, ``journal:`` and a path, or None.
+        options: arguments of ``optuna.create_study``.
+
+    Raises:
+        InputError: if the storage cannot be opened, or the study has other objectives.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    opened = open_storage(f"sqlite:///{os.path.abspath(sweep / STUDY)}" if storage is None else storage)
+    study = optuna.create_study(storage=opened, study_name=name, load_if_exists=True, **options)
+    wanted = options.get("directions")
+    found = [direction.name.lower() for direction in study.directions]
+    if wanted is not None and found != [*wanted]:
+        raise InputError(
+            f"hydra.sweeper.study_name={name}: has the directions {', '.join(found)}, not {', '.join(wanted)}; choose "
+            "another name"
+        )
+    return study
+
+
+def open_storage(storage: str) -> "optuna.storages.BaseStorage":
+    """Open the storage of a study.
+
+    Arguments:
+        storage: the URL of an SQL database, or ``journal:`` and the path of a file.
+
+    Raises:
+        InputError: if it cannot be opened: a wrong URL, a driver that is not installed, a server that does not answer,
+            or a database of another version of Optuna.
+    """
+    import optuna
+    import sqlalchemy
+
+    key = f"hydra.sweeper.storage={storage}"
+    try:
+        if storage.startswith(JOURNAL):
+            return optuna.storages.JournalStorage(
+                optuna.storages.journal.JournalFileBackend(storage.removeprefix(JOURNAL))
+            )
+        waits = {"connect_args": {"timeout": PATIENCE}} if storage.startswith("sqlite") else {}
+        return optuna.storages.RDBStorage(storage, waits)
+    except RuntimeError as error:  # another schema
+        raise InputError(
+            f"{key}: was written by another version of Optuna; optuna storage upgrade --storage {storage} updates it, "
+            "and another hydra.sweeper.storage or sweep.name begins anew"
+        ) from error
+    except ModuleNotFoundError as error:
+        raise InputError(f"{key}: needs the package {error.name}, e.g. of the extra postgresql") from error
+    except (ImportError, ValueError, OSError, sqlalchemy.exc.SQLAlchemyError) as error:
+        raise InputError(f"{key}: cannot be opened: {one_line(error)}") from error
