@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from warm_process import run_command
 from vae_lightning import MNIST5kDataModule
 from vae_lightning.commands.command import CONF
 from vae_lightning.commands.evaluate import evaluate
+from vae_lightning.config.hydra_versions import VERSION_BASE
 from vae_lightning.data.image_data_module import ImageDataModule
 from vae_lightning.data.images import LabelledImages
 from vae_lightning.data.published import FILES
@@ -101,12 +103,17 @@ def mnist_root() -> Path:
     pytest.skip(f"needs the full MNIST files, and {root} (VAE_DATA_ROOT) has none")
 
 
+def composing() -> AbstractContextManager[None]:
+    """Let ``compose`` read conf within the block."""
+    return initialize_config_dir(str(CONF), **VERSION_BASE)
+
+
 @pytest.fixture
 def composed(tmp_path: Path) -> Compose:
     """``composed(*overrides)``, the configuration of vae-train with a run directory of the test's own."""
 
     def compose_train(*overrides: str, run: str = "run") -> DictConfig:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
+        with composing():
             return compose("train", [f"run_dir='{tmp_path / run}'", "sweep.name=test", *overrides])
 
     return compose_train
@@ -146,7 +153,7 @@ def no_torch(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
 @pytest.fixture
 def multirun(tmp_path: Path) -> Iterator[Compose]:
     """``multirun(*overrides)``, the configuration of a sweep in ``tmp_path / "s"`` with Hydra's part."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with composing():
         loader = GlobalHydra.instance().config_loader()
         yield lambda *overrides: loader.load_configuration(
             "train", [f"hydra.sweep.dir='{tmp_path / 's'}'", "sweep.name=s", *overrides], RunMode.MULTIRUN
@@ -206,6 +213,6 @@ def check_same_bits(run: Path, whole: Path) -> None:
 
 def evaluated(run: Path, *overrides: str) -> dict[str, Any]:
     """What vae-eval finds, by ten samples and one probe if nothing else is said."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with composing():
         given = [f"run='{run}'", "trainer=cpu", "samples=10", "probe_C=null", *overrides]
         return evaluate(compose("evaluate", given))

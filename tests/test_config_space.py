@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import SMALL
-from hydra import compose, initialize_config_dir
+from conftest import SMALL, composing
+from hydra import compose
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
 from vae_lightning import InputError
-from vae_lightning.commands.command import CONF
 from vae_lightning.runs.training import train
 
 
@@ -74,7 +73,7 @@ def fast() -> DictConfig:
         "callbacks.figures=null",
         "sweep.name=s",
     ]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with composing():
         return compose("train", [*options, "run_dir=run"])
 
 

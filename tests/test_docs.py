@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
+from conftest import composing
+from hydra import compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf, open_dict
 
@@ -277,7 +278,7 @@ def check_composes(program: str, arguments: list[str]) -> None:
             else str(override.input_line)
             for override in parsed
         ]
-        with initialize_config_dir(str(CONF), version_base="1.3"):
+        with composing():
             run_dir = ["run_dir=run"] if program == "vae-train" else []
             cfg = compose(MODULES[program], [*chosen, *run_dir], return_hydra_config=True)
         with open_dict(cfg):

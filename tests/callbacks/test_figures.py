@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import SMALL, Compose, evaluated
-from hydra import compose, initialize_config_dir
+from conftest import SMALL, Compose, composing, evaluated
+from hydra import compose
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -21,7 +21,6 @@ from torch.distributions import Normal
 from vae_lightning import VAE, InputError
 from vae_lightning.callbacks import figures
 from vae_lightning.callbacks.figures import Figures
-from vae_lightning.commands.command import CONF
 from vae_lightning.evaluation.curves import draw_curves
 from vae_lightning.evaluation.kl_by_dimension import draw_kl
 from vae_lightning.evaluation.latent_space import draw_latent_space
@@ -269,7 +268,7 @@ KINDS = {"reconstructions", "samples", "traversals", "manifold"}
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("finished") / "run"
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with composing():
         train(compose("train", [f"run_dir='{run}'", "sweep.name=test", *OPTIONS]))
     return run
 

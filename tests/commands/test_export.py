@@ -11,13 +11,12 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from conftest import SMALL, Command, Compose
-from hydra import compose, initialize_config_dir
+from conftest import SMALL, Command, Compose, composing
+from hydra import compose
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vae_lightning import VAE, InputError
-from vae_lightning.commands.command import CONF
 from vae_lightning.commands.export import export
 from vae_lightning.config.resolving import resolved
 from vae_lightning.config.targets import build
@@ -153,7 +152,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run whose best checkpoint has other weights than the last."""
     run = tmp_path_factory.mktemp("finished") / "run"
     few = ["trainer.max_epochs=1", "callbacks.probe=null", "callbacks.figures=null"]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with composing():
         train(compose("train", [f"run_dir='{run}'", "sweep.name=test", *SMALL, *few]))
     content = torch.load(run / "checkpoints/best.ckpt", weights_only=True)
     content["state_dict"] = {name: weight / 2 for name, weight in content["state_dict"].items()}
@@ -168,7 +167,7 @@ def run(finished: Path, tmp_path: Path) -> Path:
 
 
 def exported(run: Path, *overrides: str) -> ONNXFiles:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with composing():
         return export(compose("export", [f"run='{run}'", *overrides]))
 
 

@@ -12,12 +12,11 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import Command, Compose
-from hydra import compose, initialize_config_dir
+from conftest import Command, Compose, composing
+from hydra import compose
 from numpy.typing import NDArray
 
 from vae_lightning import FilesDataModule, InputError
-from vae_lightning.commands.command import CONF
 from vae_lightning.commands.evaluate import evaluate
 from vae_lightning.data.published import FILES
 from vae_lightning.runs.training import train
@@ -222,7 +221,7 @@ def test_colour_images_of_another_size_go_through_the_commands(own: str, compose
             *("curves", "reconstructions", "samples", "traversals", "manifold", "latent_space", "kl_by_dimension"),
         )
     }
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with composing():
         again = evaluate(compose("evaluate", [f"run='{run}'", "trainer=cpu"]))
     assert {name: again[name] for name in again.keys() & metrics.keys()} == {
         name: number for name, number in metrics.items() if name.startswith(("test/", "probe/"))

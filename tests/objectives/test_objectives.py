@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import FewDigits
-from hydra import compose, initialize_config_dir
+from conftest import FewDigits, composing
+from hydra import compose
 from lightning.pytorch import Trainer
 from omegaconf import OmegaConf
 from torch import Tensor
@@ -100,7 +100,7 @@ def test_the_doubly_reparameterised_gradient_is_the_usual_one_with_less_noise(va
 
 
 def model(*choices: str) -> dict[str, Any]:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with composing():
         cfg = compose("train", ["run_dir=none", "sweep.name=test", "model.image_shape=[1,28,28]", *choices])
     node: Any = OmegaConf.to_container(cfg.model, resolve=True)
     return {name: value for name, value in node.items() if name != "_target_"}

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from conftest import Compose
 from hydra.core.utils import setup_globals
-from omegaconf import OmegaConf
 
+from vae_lightning.config.hydra_versions import register_resolver
 from vae_lightning.runs.new_folder import NewRunFolder
 from vae_lightning.sweeps import callback
 from vae_lightning.sweeps.callback import SweepCallback
@@ -18,7 +18,7 @@ from vae_lightning.sweeps.callback import SweepCallback
 def one_second(multirun: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Everything starts in the same second, in an empty folder."""
     monkeypatch.chdir(tmp_path)
-    OmegaConf.register_new_resolver("now", lambda pattern: "12-00-00", use_cache=True, replace=True)
+    register_resolver("now", lambda pattern: "12-00-00", use_cache=True, replace=True)
     yield
     setup_globals()
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import TINY, Compose
-from hydra import compose, initialize_config_dir
+from conftest import TINY, Compose, composing
+from hydra import compose
 from omegaconf import OmegaConf
 
 from vae_lightning import InputError
@@ -24,7 +24,7 @@ from vae_lightning.trackers.rules import SHARED
 @pytest.fixture(scope="module")
 def config() -> dict[str, Any]:
     """The configuration of a run in /elsewhere, with every logger."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with composing():
         loggers = "logger=[tensorboard,mlflow,wandb]"
         return resolved(compose("train", ["run_dir=/elsewhere", "sweep.name=test", *TINY, loggers]))
 

@@ -10,13 +10,12 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import TINY, Command, Compose, losses, metrics_of
-from hydra import compose, initialize_config_dir
+from conftest import TINY, Command, Compose, composing, losses, metrics_of
+from hydra import compose
 from lightning.pytorch.loggers import CSVLogger, MLFlowLogger
 from omegaconf import OmegaConf
 
 from vae_lightning import InputError
-from vae_lightning.commands.command import CONF
 from vae_lightning.runs import run as run_module
 from vae_lightning.runs.checkpoints import SafeCheckpointIO, checkpoints, load_vae
 from vae_lightning.runs.directory import (
@@ -46,7 +45,7 @@ class Crash(BaseException):
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny run of two epochs, made in this process."""
     run = tmp_path_factory.mktemp("finished") / "run"
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with composing():
         cfg = compose("train", [f"run_dir='{run}'", "sweep.name=test", *TINY])
     train(cfg)
     return run

@@ -3,10 +3,10 @@
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_dir
+from conftest import composing
+from hydra import compose
 
 from vae_lightning import InputError
-from vae_lightning.commands.command import CONF
 from vae_lightning.config.refusal import refuse
 from vae_lightning.config.resolving import resolved
 from vae_lightning.memory import check_memory
@@ -14,7 +14,7 @@ from vae_lightning.runs.checking import check_config
 
 
 def config(*overrides: str) -> dict[str, Any]:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with composing():
         return resolved(compose("train", ["run_dir=run", "sweep.name=test", *overrides]))
 
 

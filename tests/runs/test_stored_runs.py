@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import Command, evaluated, losses, metrics_of
-from hydra import compose, initialize_config_dir
+from conftest import Command, composing, evaluated, losses, metrics_of
+from hydra import compose
 from omegaconf import OmegaConf
 
-from vae_lightning.commands.command import CONF
 from vae_lightning.commands.export import export
 from vae_lightning.config.moved_names import current_name
 from vae_lightning.runs.stored_config import read_config, relocated
@@ -66,7 +65,7 @@ def test_a_stored_run_evaluates_and_exports(folder: Path) -> None:
     assert protocol.pop("latent_dim") == 2  # earlier versions did not store it
     assert protocol | {"likelihood": ...} == earlier | {"likelihood": ...}  # a description, whose words may change
     close(content, expected)
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with composing():
         files = export(compose("export", ["run=complete"]))
     assert all(file.is_file() for file in files)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import SMALL, Command, Compose, check_same_bits, evaluated, kill_after, losses, metrics_of
-from hydra import compose, initialize_config_dir
+from conftest import SMALL, Command, Compose, check_same_bits, composing, evaluated, kill_after, losses, metrics_of
+from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -25,7 +25,7 @@ from vae_lightning.runs.training import train
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two epochs, made in this process."""
     run = tmp_path_factory.mktemp("finished") / "run"
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with composing():
         cfg = compose("train", [f"run_dir='{run}'", "sweep.name=test", *SMALL, "callbacks.probe.every_n_epochs=1"])
     train(cfg)
     return run
@@ -226,7 +226,7 @@ def test_log_p_is_refused_in_half_precision(finished: Path) -> None:
 
 def test_a_damaged_checkpoint_is_refused_by_name(finished: Path, tmp_path: Path) -> None:
     run = shutil.copytree(finished, tmp_path / "run")
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with composing():
         cfg = compose("evaluate", [f"run='{run}'", "trainer=cpu"])
     checkpoint = run / "checkpoints/last.ckpt"
     for content in (checkpoint.read_bytes()[:5000], b"", pickle.dumps(print)):

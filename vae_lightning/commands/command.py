@@ -13,6 +13,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from vae_lightning.commands.arguments import hydra_arguments
+from vae_lightning.config.hydra_versions import MAIN
 from vae_lightning.config.refusal import REFUSALS, end_unread, refuse, remove_empty
 from vae_lightning.signals import Interrupted, interruption_kept
 from vae_lightning.terminal import clear
@@ -64,7 +65,7 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str, bare: str |
     guarded.__module__ = task.__module__
     try:
         sys.argv[1:] = hydra_arguments(sys.argv[1:], bare)
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(guarded)()
+        hydra.main(config_path=str(CONF), config_name=config_name, **MAIN)(guarded)()
         sys.stdout.flush()  # here, where an error can be caught
     except BrokenPipeError:  # while Hydra printed something
         end_unread()

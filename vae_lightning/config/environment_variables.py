@@ -4,8 +4,9 @@ import os
 import re
 from typing import Any
 
-from omegaconf import OmegaConf
 from omegaconf.resolvers import oc
+
+from vae_lightning.config.hydra_versions import register_resolver
 
 __all__ = ["with_names"]
 
@@ -30,4 +31,4 @@ def _environment_variable(name: str, *default: Any) -> Any:
     return oc.env(name, *default)
 
 
-OmegaConf.register_new_resolver("oc.env", _environment_variable, replace=True)
+register_resolver("oc.env", _environment_variable, replace=True)

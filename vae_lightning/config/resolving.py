@@ -6,10 +6,12 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from vae_lightning.config.hydra_versions import register_resolver
+
 __all__ = ["as_written", "key_names", "resolved"]
 
-OmegaConf.register_new_resolver("first_of", lambda value, default: default if value is None else value, replace=True)
-OmegaConf.register_new_resolver("name_of", lambda path: Path(path).name, replace=True)
+register_resolver("first_of", lambda value, default: default if value is None else value, replace=True)
+register_resolver("name_of", lambda path: Path(path).name, replace=True)
 
 
 def resolved(cfg: DictConfig) -> dict[str, Any]:

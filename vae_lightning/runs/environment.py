@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from vae_lightning.config.hydra_versions import register_resolver
 
 __all__ = ["cores", "environment"]
 
@@ -80,4 +80,4 @@ def _processor() -> str:
 
 
 # The number of jobs with `each` cores that this machine has room for.
-OmegaConf.register_new_resolver("cores_over", lambda each: max(1, cores() // each), replace=True)
+register_resolver("cores_over", lambda each: max(1, cores() // each), replace=True)

@@ -49,6 +49,8 @@ class SweepCallback(Hooks):
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Write the report and print a summary; exit with status 1 if a job is not complete."""
+        if sys.exception() is not None:  # Hydra 1.4 also calls this when the sweep was refused or interrupted
+            return
         from vae_lightning.sweeps.report import closing_lines, write_report
 
         sweep = Path(config.hydra.sweep.dir)
@@ -119,7 +121,7 @@ def _axes(config: DictConfig) -> list[str]:
 def _begin(config: DictConfig) -> None:
     hydra, command = config.hydra, ["vae-train", *sys.argv[1:]]
     axes = ",".join(_axes(config))
-    with read_write(config), open_dict(config):
+    with read_write(hydra), open_dict(config):
         if _claims_folder(config):
             name = f"sweep.name={config.sweep.name}"
             hydra.overrides.task.append(name)  # as it is when the sweep is resumed
@@ -131,7 +133,7 @@ def _begin(config: DictConfig) -> None:
     (sweep / STOPPED).unlink(missing_ok=True)
     _clear_leftovers(sweep)
     if "n_trials" in hydra.sweeper:
-        with read_write(config):  # Optuna always runs n_trials new ones
+        with read_write(hydra):  # Optuna always runs n_trials new ones
             hydra.sweeper.n_trials = remaining_trials(hydra.sweeper, sweep)
 
 

@@ -5,9 +5,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from vae_lightning.config.axes import axis_values
+from vae_lightning.config.hydra_versions import register_resolver
 
 __all__ = ["job_name"]
 
@@ -25,7 +24,7 @@ def job_name(values: Mapping[str, Any]) -> str:
     return safe
 
 
-OmegaConf.register_new_resolver(
+register_resolver(
     "job_name",
     lambda axes, *, _root_: job_name(axis_values(axes, _root_)),
     replace=True,

@@ -35,7 +35,8 @@ class GridSweeper(BasicSweeper):
         """Do nothing: every job has already been composed and checked."""
 
 
-# Stored under the name of Hydra's default sweeper, so that it is the default and an experiment can choose another.
+# Stored in place of Hydra's default sweeper, so that it is the default and an experiment can choose another.
+ConfigStore.instance().repo["hydra"]["sweeper"].pop("basic.yaml", None)
 ConfigStore.instance().store(
     group="hydra/sweeper",
     name="basic",
