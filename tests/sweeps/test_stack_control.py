@@ -111,8 +111,23 @@ class Logged(CSVLogger):
         self.seen.append((metrics, step))
 
 
+class FakeRun(SimpleNamespace):
+    """The attributes of a stacked run."""
+
+    @property
+    def active(self) -> bool:
+        return self.error is None
+
+
 def run(callback: Seen, **attributes: Any) -> Any:
-    nothing = {"state": None, "error": None, "vae": None, "fit": None, "seconds": {"fit": 0.0, "total": 0.0}}
+    nothing = {
+        "state": None,
+        "error": None,
+        "vae": None,
+        "fit": None,
+        "seconds": {"fit": 0.0, "total": 0.0},
+        "active": True,
+    }
     return SimpleNamespace(**nothing | attributes, own_callbacks=[callback], loggers={"mine": Logged()})
 
 

@@ -3,6 +3,7 @@ from .figures import Figures
 from .gradient_statistics import GradientStatistics
 from .interruption import Interrupted, Interruption
 from .linear_probe import LinearProbe
+from .objective_report import ObjectiveReport
 from .progress import Progress
 from .throughput import Throughput
 
@@ -13,6 +14,7 @@ __all__ = [
     "Interrupted",
     "Interruption",
     "LinearProbe",
+    "ObjectiveReport",
     "Progress",
     "Throughput",
 ]

@@ -25,7 +25,9 @@ __all__ = [
     "FIT",
     "JOB",
     "METRICS",
+    "PRUNED",
     "TRACKERS",
+    "TRIAL",
     "checkpoint_path",
     "clear",
     "find_checkpoint",
@@ -50,6 +52,8 @@ EVALUATION = Path("evaluation.json")
 EXPORT = Path("export")  # a folder: the networks in ONNX
 TRACKERS = Path("trackers.json")  # each tracker's ID for the run
 JOB = Path("job.json")  # in a sweep: the axes with their values in this job, the objective, a fingerprint
+TRIAL = Path("trial.json")  # in a search, while the job's trial runs: where its objective is reported
+PRUNED = Path("pruned.json")  # the number of epochs after which a search has ended the job, and of those planned
 FAILURE = Path("failure.json")  # why a sweep's job ended without metrics.json; the traceback is in train.log
 
 
@@ -189,5 +193,5 @@ def clear(run: Path) -> None:
     """Remove everything that a run writes, and nothing else."""
     for name in ("checkpoints", "tensorboard", "figures", EXPORT):
         shutil.rmtree(run / name, ignore_errors=True)
-    for file in (METRICS, FIT, ENVIRONMENT, EVALUATION, TRACKERS, FAILURE, CONFIG, CURVES, "hparams.yaml"):
+    for file in (METRICS, FIT, ENVIRONMENT, EVALUATION, TRACKERS, PRUNED, FAILURE, CONFIG, CURVES, "hparams.yaml"):
         (run / file).unlink(missing_ok=True)

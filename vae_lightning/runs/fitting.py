@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 
 from vae_lightning.callbacks.fit_record import FitRecord, digest
 from vae_lightning.callbacks.interruption import Interruption
+from vae_lightning.callbacks.objective_report import ObjectiveReport
 from vae_lightning.config.axes import axis_values
 from vae_lightning.config.errors import InputError, one_line
 from vae_lightning.config.targets import build
@@ -36,15 +37,16 @@ log = logging.getLogger(__name__)
 HYPERPARAMETERS = ("model.latent_dim", "optimizer.lr", "data.batch_size", "trainer.max_epochs", "seed")
 
 
-def fit_and_test(config: Mapping[str, Any]) -> dict[str, float]:
+def fit_and_test(config: Mapping[str, Any], report: Callable[[int, float], bool] | None = None) -> dict[str, float]:
     """Fit, test and probe a model in this process, from the last checkpoint if there is one.
 
     Arguments:
         config: the checked configuration, every value resolved; this process, or another one of the same run, holds the
             lock on the run directory.
+        report: as for :class:`vae_lightning.callbacks.ObjectiveReport`; None outside a search.
 
     Returns:
-        The content of ``metrics.json``.
+        The content of ``metrics.json``; nothing if the run is pruned.
 
     Raises:
         InputError: if an object cannot be built; nothing has been written then.
@@ -64,11 +66,12 @@ def fit_and_test(config: Mapping[str, Any]) -> dict[str, float]:
         data.setup("fit")
     fit = run.finished_fit(state)
     record = FitRecord(began, finished=fit is not None)
+    reports = [] if report is None else [ObjectiveReport(config["sweep"]["objective"], report)]
     trainer = build(
         "trainer",
         config["trainer"] | built_parts(config["trainer"]),
         pl.Trainer,
-        callbacks=[*run.callbacks.values(), record, Interruption()],
+        callbacks=[*run.callbacks.values(), *reports, record, Interruption()],
         logger=False,
         plugins=[SafeCheckpointIO()],
         default_root_dir=run.directory,
@@ -90,6 +93,11 @@ def fit_and_test(config: Mapping[str, Any]) -> dict[str, float]:
             if state is None and rank() == 0:
                 clear(run.directory)  # which leaves it free for another configuration
             raise InputError(f"trainer: {one_line(error)}") from error
+        for reported in reports:
+            if reported.pruned is not None:
+                if rank() == 0:
+                    run.prune(reported.pruned)
+                return {}
         if state is not None and state["global_step"] == trainer.global_step:  # nothing was left to train
             model.load_state_dict(state["state_dict"])
         if fit is None:

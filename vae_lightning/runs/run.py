@@ -1,6 +1,7 @@
 """A run: its configuration, directory, callbacks and loggers."""
 
 import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +22,7 @@ from vae_lightning.runs.directory import (
     FAILURE,
     FIT,
     METRICS,
+    PRUNED,
     TRACKERS,
     clear,
     stored_fit,
@@ -108,7 +110,8 @@ class Run:
         """Write the configuration, environment and tracker IDs; unless the run resumes, clear an earlier one first."""
         if not resumes and (self.directory / CONFIG).exists():
             clear(self.directory)
-        (self.directory / FAILURE).unlink(missing_ok=True)
+        for outcome in (FAILURE, PRUNED):
+            (self.directory / outcome).unlink(missing_ok=True)
         write_file(self.directory / CONFIG, OmegaConf.to_yaml(dict(self.config)))
         write_json(self.directory / ENVIRONMENT, environment)
         if ids := tracker_ids(self.loggers):
@@ -159,6 +162,13 @@ class Run:
         show_result(self.loggers.values(), self.hyperparameters, metrics)
         write_json(self.directory / METRICS, metrics)
 
+    def prune(self, epoch: int) -> None:
+        """Store that the run has been pruned after an epoch, counted from 1; it has no final metrics."""
+        planned = self.config["trainer"]["max_epochs"]
+        log.info("%s is pruned after epoch %d of %d", os.path.relpath(self.directory), epoch, planned)
+        write_json(self.directory / PRUNED, {"epoch": epoch, "epochs": planned})
+
     def end_loggers(self) -> None:
-        """End the records, as finished if the run is complete, otherwise as failed."""
-        end_trackers(self.loggers.values(), failed=stored_metrics(self.directory) is None)
+        """End the records, as finished if the run is complete or pruned, otherwise as failed."""
+        ended = (self.directory / PRUNED).exists() or stored_metrics(self.directory) is not None
+        end_trackers(self.loggers.values(), failed=not ended)

@@ -2,7 +2,9 @@
 
 import logging
 import os
+from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -21,15 +23,20 @@ __all__ = ["train"]
 log = logging.getLogger(__name__)
 
 
-def train(cfg: DictConfig) -> dict[str, float]:
+def train(cfg: DictConfig, report: Callable[[int, float], bool] | None = None) -> dict[str, float]:
     """Train, test and probe a model as ``conf/train.yaml`` describes, and write everything to ``cfg.run_dir``.
 
     If the folder already holds a run of the same configuration, a complete run is left as it is, and an interrupted one
     resumes from its last checkpoint. For several devices, one process per device is started, unless torchrun or SLURM
     has done so.
 
+    Arguments:
+        cfg: the configuration.
+        report: as for :class:`vae_lightning.callbacks.ObjectiveReport`; None outside a search.
+
     Returns:
-        The content of ``metrics.json``: losses in nats per image, accuracies in [0, 1], times in seconds.
+        The content of ``metrics.json``: losses in nats per image, accuracies in [0, 1], times in seconds. Nothing if
+        the run is pruned.
 
     Raises:
         InputError: if the configuration cannot be run; nothing has been written then.
@@ -48,11 +55,11 @@ def train(cfg: DictConfig) -> dict[str, float]:
         log.info("%s is already complete", os.path.relpath(run))
         return stored
     if local_devices(config["trainer"]) > 1 and not started_outside():
-        return launch(train, config)
+        return launch(partial(train, report=report), config)
     with locked(run) if rank() == 0 else nullcontext():
         if rank() == 0:
             print(f"{os.path.relpath(run)}: starting", flush=True)  # not into the log, a file: nothing is written yet
         # Imported here because it takes seconds.
         from vae_lightning.runs.fitting import fit_and_test
 
-        return fit_and_test(config)
+        return fit_and_test(config, report)

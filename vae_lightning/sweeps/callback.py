@@ -18,7 +18,8 @@ from omegaconf import DictConfig, open_dict, read_write
 from vae_lightning.config.errors import InputError
 from vae_lightning.config.extras import check_installed
 from vae_lightning.config.refusal import REFUSALS, refuse
-from vae_lightning.config.rules import check
+from vae_lightning.config.resolving import resolved
+from vae_lightning.config.rules import check, check_choice
 from vae_lightning.distributed import world_size
 from vae_lightning.runs.checking import check_composed
 from vae_lightning.runs.directory import job_folders, locked
@@ -26,8 +27,8 @@ from vae_lightning.runs.new_folder import claim, is_named_by_second
 from vae_lightning.runs.rules import SWEEP
 from vae_lightning.signals import resumes_by
 from vae_lightning.sweeps.jobs import STOPPED
-from vae_lightning.sweeps.rules import EXTRAS, STACKED, SWEEPER
-from vae_lightning.sweeps.search import check_objective, remaining_trials
+from vae_lightning.sweeps.objectives import check_objectives
+from vae_lightning.sweeps.rules import EXTRAS, SEARCH, STACKED, SWEEPER
 from vae_lightning.whole_files import leftovers
 
 __all__ = ["SweepCallback"]
@@ -81,6 +82,12 @@ def _check(config: DictConfig) -> None:
         _check_plugin(f"hydra.{name}", hydra[name], base)
     check(hydra.launcher, STACKED, "hydra.launcher.")
     check(hydra.sweeper, SWEEPER, "hydra.sweeper.")
+    if "n_trials" in hydra.sweeper:
+        check_installed("hydra/sweeper=search", "optuna")
+        known = {"_target_", "_recursive_", "params", *SEARCH}
+        for key in map(str, hydra.sweeper):
+            check_choice(f"hydra.sweeper.{key}={hydra.sweeper[key]}", key, known)
+        check(resolved(hydra.sweeper), SEARCH, "hydra.sweeper.")
     if config.resume is not None:
         raise InputError(f"resume={config.resume}: must be without -m; to resume a sweep, repeat its command")
     for key, is_axis in _overridden(config).items():
@@ -89,7 +96,7 @@ def _check(config: DictConfig) -> None:
                 f"{key}: must not differ between the jobs of a sweep; hydra.sweep.subdir names their folders"
             )
     if "n_trials" in hydra.sweeper:
-        check_objective(config, _axes(config))
+        check_objectives(config, _axes(config))
 
 
 def _check_plugin(key: str, node: DictConfig | None, base: type[Plugin]) -> None:
@@ -132,9 +139,6 @@ def _begin(config: DictConfig) -> None:
     sweep.mkdir(parents=True, exist_ok=True)
     (sweep / STOPPED).unlink(missing_ok=True)
     _clear_leftovers(sweep)
-    if "n_trials" in hydra.sweeper:
-        with read_write(hydra):  # Optuna always runs n_trials new ones
-            hydra.sweeper.n_trials = remaining_trials(hydra.sweeper, sweep)
 
 
 def _clear_leftovers(sweep: Path) -> None:

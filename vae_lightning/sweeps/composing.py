@@ -5,14 +5,20 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict, read_write
 
 from vae_lightning.config.errors import InputError
+from vae_lightning.config.resolving import resolved
+from vae_lightning.runs.checking import check_composed, check_config
+from vae_lightning.runs.metric_names import check_metric_names
+from vae_lightning.runs.stored_config import check_same
+from vae_lightning.trackers.rules import check_trackers
 
-__all__ = ["composed_job", "load_job", "sweep_folder"]
+__all__ = ["checked_job", "composed_job", "load_job", "sweep_folder"]
 
 
 def load_job(loader: ConfigLoader, sweep: DictConfig, overrides: Sequence[str], number: int) -> DictConfig:
@@ -56,6 +62,32 @@ def composed_job(cfg: DictConfig) -> Iterator[DictConfig]:
         yield task
     finally:
         state.cfg = before
+
+
+def checked_job(
+    loader: ConfigLoader, sweep: DictConfig, overrides: Sequence[str], number: int
+) -> tuple[DictConfig, dict[str, Any]]:
+    """Return one job's configuration as :func:`load_job` does, and with every value resolved; refuse a bad one.
+
+    Arguments:
+        loader: Hydra's configuration loader.
+        sweep: the multirun's configuration.
+        overrides: the job's overrides, as ``key=value``.
+        number: the job's place in the sweep.
+
+    Raises:
+        IncompatibleError: if two choices do not go together.
+        InputError: if the configuration cannot be run, or the job's folder holds a run of another one.
+    """
+    full = load_job(loader, sweep, overrides, number)
+    with composed_job(full) as cfg:
+        check_composed(cfg, HydraConfig.get())
+        config = resolved(cfg)
+        check_config(config)
+        check_metric_names(config)
+        check_trackers(config["logger"])
+        check_same(Path(config["run_dir"]), config)
+    return full, config
 
 
 def sweep_folder() -> Path:

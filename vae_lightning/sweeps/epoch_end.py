@@ -12,14 +12,14 @@ class EpochEnd:
     These are the decisions of a sweep without pruning: no run is, and all go on.
     """
 
-    def pruned(self, epoch: int, metrics: Sequence[Mapping[str, Any]]) -> dict[int, Exception]:
-        """Return the runs that are pruned, by place, with the exception that ends each.
+    def pruned(self, epoch: int, metrics: Sequence[Mapping[str, Any]]) -> set[int]:
+        """Return the places of the runs that are pruned.
 
         Arguments:
             epoch: the number of epochs that have ended.
             metrics: each run's metrics of the last epoch, none if the run has left the stack.
         """
-        return {}
+        return set()
 
     def goes_on(self, epoch: int, models: int) -> bool:
         """Return whether the stack trains on; otherwise its runs go on later, perhaps with others.

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from vae_lightning.config.axes import axis_values
 from vae_lightning.config.errors import InputError
-from vae_lightning.runs.directory import CONFIG, FAILURE, JOB, METRICS
+from vae_lightning.runs.directory import CONFIG, FAILURE, JOB, METRICS, TRIAL, read_json
 from vae_lightning.signals import interruption_kept
 from vae_lightning.sweeps.composing import composed_job, load_job, sweep_folder
 from vae_lightning.sweeps.fingerprints import fingerprint
@@ -25,8 +25,12 @@ log = logging.getLogger(__name__)
 STOPPED = "stopped"  # a file in a sweep's folder: a job has failed with sweep.on_failure=stop
 
 
-def run_job(cfg: DictConfig, train: Callable[[DictConfig], Mapping[str, float]]) -> float | None:
+def run_job(cfg: DictConfig, train: Callable[..., Mapping[str, float]]) -> float | None:
     """Run one job of a sweep; a failure is recorded in its folder and log, and the other jobs continue.
+
+    Arguments:
+        cfg: the job's configuration.
+        train: trains it; it also gets the function that reports its objective, or None outside a search.
 
     Returns:
         The sweep's objective, for Hydra's sweepers; None if the job failed or has no such metric.
@@ -44,19 +48,30 @@ def run_job(cfg: DictConfig, train: Callable[[DictConfig], Mapping[str, float]])
     description = job_description(cfg)
     if not (job / CONFIG).exists():
         write_json(job / JOB, description)
+    metrics: Mapping[str, float] = {}
     try:
         with interruption_kept():
-            metrics = train(cfg)
+            metrics = train(cfg, _report(job))
     except Exception as error:
         if isinstance(error, InputError) and (job / CONFIG).exists():
             raise  # the folder holds a run of another configuration, which must stay unchanged
         log.exception("the job failed")
         _record_failure(cfg, f"{type(error).__name__}: {error}")
-        metrics = {}
     write_json(job / JOB, description)
     if not (complete and metrics) and report_is_due(sweep):  # a job that was already complete changes nothing
         write_report(sweep)
     return metrics.get(cfg.sweep.objective)
+
+
+def _report(job: Path) -> Callable[[int, float], bool] | None:
+    """Return the function that reports the job's objective to its search; None if there is none."""
+    try:
+        trial = read_json(job / TRIAL)
+    except FileNotFoundError:
+        return None
+    from vae_lightning.sweeps.pruning import TrialReport  # imports optuna
+
+    return TrialReport(**trial)
 
 
 def lost_job(

@@ -13,7 +13,7 @@ import optuna
 from vae_lightning.config.targets import build
 from vae_lightning.sweeps.study import open_study
 
-__all__ = ["TrialReport", "build_pruner", "is_pruned", "judge"]
+__all__ = ["TrialReport", "build_pruner", "judge", "stored_verdict"]
 
 # The user attribute of a trial that holds the last verdict: the step, whether the trial is pruned, and what the pruner
 # has noted, such as the rungs of successive halving. A single write, so that a kill leaves all of it or nothing.
@@ -21,17 +21,18 @@ VERDICT = "verdict"
 
 
 def build_pruner(node: Mapping[str, Any] | None) -> optuna.pruners.BasePruner | None:
-    """Build a pruner, which may wrap another one; None if there is none.
+    """Build a pruner, which may wrap another one; None if there is none, or it prunes nothing.
 
     Raises:
         InputError: if there is no such class, or it refuses its arguments.
     """
-    if node is None or node.get("_target_") is None:
+    if node is None:
         return None
     key, wrapped = "hydra.sweeper.pruner", node.get("wrapped_pruner")
     inner = {} if wrapped is None else {"wrapped_pruner": build_pruner(wrapped)}
     outer = {name: value for name, value in node.items() if name != "wrapped_pruner"}
-    return build(key, outer, optuna.pruners.BasePruner, **inner)  # type: ignore[type-abstract]
+    pruner = build(key, outer, optuna.pruners.BasePruner, **inner)  # type: ignore[type-abstract]
+    return None if isinstance(pruner, optuna.pruners.NopPruner) else pruner
 
 
 def judge(
@@ -55,26 +56,24 @@ def judge(
             optuna.Trial(study, trials[number]._trial_id).report(value, step)
     if pruner is None:
         return set()
-    waiting = [number for number in values if trials[number].user_attrs.get(VERDICT, {"step": -1})["step"] < step]
-    if waiting:
+    verdicts = {number: stored_verdict(trials[number]) for number in values}
+    if any(verdict["step"] < step for verdict in verdicts.values()):
         replica = _replica(study, pruner)
-        for number in waiting:
-            trial = replica.get_trials(deepcopy=False)[number]
-            noted = {*trial.system_attrs}
-            pruned = bool(pruner.prune(replica, trial))
-            after = replica.get_trials(deepcopy=False)[number].system_attrs
-            earlier = trials[number].user_attrs.get(VERDICT, {"noted": {}})["noted"]
-            new = {key: value for key, value in after.items() if key not in noted}
-            verdict = {"step": step, "pruned": pruned, "noted": earlier | new}
-            optuna.Trial(study, trials[number]._trial_id).set_user_attr(VERDICT, verdict)
-    judged = study.get_trials(deepcopy=False)
-    return {number for number in values if is_pruned(judged[number], step)}
+        for number, earlier in verdicts.items():
+            if earlier["step"] < step:
+                noted = {*replica.get_trials(deepcopy=False)[number].system_attrs}
+                pruned = bool(pruner.prune(replica, replica.get_trials(deepcopy=False)[number]))
+                after = replica.get_trials(deepcopy=False)[number].system_attrs
+                new = {key: value for key, value in after.items() if key not in noted}
+                verdicts[number] = {"step": step, "pruned": pruned, "noted": earlier["noted"] | new}
+                optuna.Trial(study, trials[number]._trial_id).set_user_attr(VERDICT, verdicts[number])
+    return {number for number, verdict in verdicts.items() if verdict["pruned"] and verdict["step"] == step}
 
 
-def is_pruned(trial: optuna.trial.FrozenTrial, step: int) -> bool:
-    """Return whether a trial was pruned at a step."""
-    verdict = trial.user_attrs.get(VERDICT)
-    return verdict is not None and verdict["pruned"] and verdict["step"] == step
+def stored_verdict(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
+    """Return the last verdict on a trial: ``step``, 0 if there is none, ``pruned``, and what the pruner has noted."""
+    verdict: dict[str, Any] = trial.user_attrs.get(VERDICT, {"step": 0, "pruned": False, "noted": {}})
+    return verdict
 
 
 def _replica(study: optuna.Study, pruner: optuna.pruners.BasePruner) -> optuna.Study:
@@ -82,7 +81,7 @@ def _replica(study: optuna.Study, pruner: optuna.pruners.BasePruner) -> optuna.S
     replica = optuna.create_study(study_name=study.study_name, directions=study.directions, pruner=pruner)
     for trial in study.get_trials(deepcopy=False):
         copied = deepcopy(trial)
-        copied.system_attrs = copied.system_attrs | trial.user_attrs.get(VERDICT, {"noted": {}})["noted"]
+        copied.system_attrs = copied.system_attrs | stored_verdict(trial)["noted"]
         replica.add_trial(copied)
     return replica
 

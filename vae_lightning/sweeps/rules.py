@@ -2,15 +2,35 @@
 
 from collections.abc import Mapping
 
-from vae_lightning.config.rules import Rule, integer, optional
+from vae_lightning.config.rules import Rule, integer, number, optional, several, text
 
 # The arguments of the stacked launcher, keys of hydra.launcher.
 STACKED: dict[str, Rule] = {"max_stack": optional(integer(at_least=1))}
+
+_MAPPING = optional(Rule("a mapping", lambda value: isinstance(value, Mapping), {"type": ["object", "null"]}))
 
 # Keys of hydra.sweeper.
 SWEEPER: dict[str, Rule] = {
     "max_batch_size": optional(integer(at_least=1)),
     "params": optional(Rule("a mapping of keys to the values to sweep over", lambda value: isinstance(value, Mapping))),
+}
+
+# Keys of hydra.sweeper in a search, besides those of every sweeper.
+SEARCH: dict[str, Rule] = {
+    "conditions": _MAPPING,
+    "n_trials": integer(at_least=1),
+    "timeout": optional(number(above=0)),
+    "n_jobs": optional(integer(at_least=1)),
+    "seeds": optional(several(integer(at_least=0))),
+    "objectives": _MAPPING,
+    "direction": optional(text),
+    "study_name": text,
+    "storage": optional(text),
+    "retries": integer(at_least=0),
+    "heartbeat": number(above=0),
+    "max_failure_rate": number(at_least=0),
+    "sampler": Rule("a mapping with _target_", lambda value: isinstance(value, Mapping)),
+    "pruner": _MAPPING,
 }
 
 # The extra that each launcher needs.

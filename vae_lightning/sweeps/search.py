@@ -1,78 +1,466 @@
-"""A search with Optuna: its objective, the trials that are left, and those that were cut off."""
+"""A search: its trials, and the jobs of which they consist."""
 
+import logging
+import os
+import statistics
+import time
 import warnings
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from threading import RLock
+from typing import Any
 
+import optuna
+from filelock import FileLock
+from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig
+from optuna.trial import FrozenTrial, TrialState
 
-from vae_lightning.config.errors import InputError
-from vae_lightning.config.rules import check_choice
-from vae_lightning.runs.directory import in_use, job_folders
-from vae_lightning.runs.metric_names import logged_names
+from vae_lightning.config.errors import IncompatibleError, InputError, one_line
+from vae_lightning.config.targets import build
+from vae_lightning.runs.directory import FAILURE, METRICS, PRUNED, TRIAL, read_json, read_metrics
+from vae_lightning.sweeps.composing import checked_job
+from vae_lightning.sweeps.jobs import STOPPED
+from vae_lightning.sweeps.objectives import Objectives
+from vae_lightning.sweeps.pruning import TrialReport, build_pruner, judge, stored_verdict
+from vae_lightning.sweeps.search_space import SearchSpace
+from vae_lightning.sweeps.study import open_study, record_study
+from vae_lightning.sweeps.workers import Worker
+from vae_lightning.whole_files import write_json
 
-__all__ = ["check_objective", "remaining_trials"]
+__all__ = ["Search", "SearchJob", "planned_epochs"]
 
-# The study's attribute that holds the numbers of the trials that were cut off and queued again.
-CUT_OFF = "cut_off"
+log = logging.getLogger(__name__)
+
+# Samplers whose trials share one seed; all others get a new one for each trial, so that a resumed search chooses what
+# it would have chosen.
+OF_ONE_SEED = ("optuna.samplers.QMCSampler",)
+
+# The attribute of a trial that does not count, with the reason.
+NOT_COUNTED = "not_counted"
 
 
-def check_objective(config: DictConfig, axes: Iterable[str]) -> None:
-    """Refuse an objective that no trial will log, with which all trials would fail.
+@dataclass(eq=False)
+class _Trial:
+    """A trial that this command runs: its stored trial, its overrides, its jobs, and the values of those complete."""
+
+    number: int
+    stored: optuna.Trial
+    overrides: list[str]
+    jobs: list["SearchJob"] = field(default_factory=list)
+    values: dict[str, list[float]] = field(default_factory=dict)
+    seconds: float = 0.0
+    epochs: float = 0.0
+
+
+@dataclass(eq=False)
+class SearchJob:
+    """A job of a trial: one seed, or the trial itself if there are no seeds.
+
+    Attributes:
+        trial: the trial.
+        seed: the seed, as text; empty if there are no seeds.
+        overrides: all overrides of the job.
+        number: the job's number, which its folder's name may contain.
+        cfg: the configuration, including the ``hydra`` node.
+        config: the configuration, every value resolved.
+    """
+
+    trial: _Trial
+    seed: str
+    overrides: list[str]
+    number: int
+    cfg: DictConfig
+    config: Mapping[str, Any]
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.config["run_dir"])
+
+    @property
+    def reports(self) -> bool:
+        """Whether the job's intermediate values are those of the trial: the first seed's are."""
+        return self is self.trial.jobs[0]
+
+
+def planned_epochs(job: SearchJob) -> int:
+    """Return the number of epochs that a job trains unless it is pruned or stopped."""
+    epochs: int = job.config["trainer"]["max_epochs"]
+    return epochs
+
+
+class Search:
+    """The trials of a sweep, in a study that several commands on several machines may share.
 
     Arguments:
-        config: the multirun's configuration.
-        axes: the keys that the search chooses.
+        settings: the sweeper's arguments, as in ``conf/hydra/sweeper/search.yaml``.
+        loader: Hydra's configuration loader.
+        config: the multirun's configuration, including the ``hydra`` node.
+        fixed: overrides that all trials share.
+        source: the space from which the sampler chooses, or the overrides of each trial.
 
     Raises:
-        InputError: naming the key.
+        InputError: if a value is not allowed; nothing has been written then.
     """
-    names = logged_names(config.model, config.callbacks)
-    # A trial may choose another model, data set or callback.
-    if names is None or any("." not in axis or axis.startswith(("callbacks.", "data.", "trainer.")) for axis in axes):
-        return
-    given = f"sweep.objective={config.sweep.objective}"
-    check_choice(given, config.sweep.objective, names)
-    without = {}
-    if str(config.data.get("_target_")).startswith("vae_lightning.") and config.data.get("val_size") == 0:
-        without["data.val_size"] = {name for name in names if name.startswith("val/")} | {"probe/val_acc"}
-    if config.trainer.get("limit_val_batches") == 0:
-        without["trainer.limit_val_batches"] = {name for name in names if name.startswith("val/")}
-    for key, missing in without.items():
-        if config.sweep.objective in missing:
-            raise InputError(f"{given}: must be a metric of training, because {key}=0")
 
+    def __init__(
+        self,
+        settings: Mapping[str, Any],
+        loader: ConfigLoader,
+        config: DictConfig,
+        fixed: Sequence[str],
+        source: SearchSpace | Sequence[Sequence[str]],
+    ) -> None:
+        self._settings, self._loader, self._config = settings, loader, config
+        self._source = source
+        self.sweep = Path(config.hydra.sweep.dir)
+        self.objectives = Objectives.of(settings, config.sweep.objective)
+        self._seeds = [str(seed) for seed in settings.get("seeds") or ()]
+        axes = [*source.keys] if isinstance(source, SearchSpace) else None
+        if axes is not None:
+            named = ",".join([*axes, *["seed"] * bool(self._seeds)])
+            fixed = [*fixed, f"sweep.axes=[{named}]"]
+        first = self.objectives.names[0]  # by which runs report, and the sweep ranks
+        self._fixed = [*fixed, *([] if first == config.sweep.objective else [f"sweep.objective={first}"])]
+        self._pruner = build_pruner(settings.get("pruner"))
+        if self._pruner is not None and len(self.objectives.names) > 1:
+            raise InputError(
+                f"hydra.sweeper.pruner._target_={settings['pruner']['_target_']}: must be null with several objectives"
+            )
+        self._sampler(0)
+        self._worker = Worker(self.sweep, settings.get("heartbeat", 60))
+        self._adopted: list[FrozenTrial] | None = None
+        self._running: dict[int, _Trial] = {}
+        self._lock = RLock()
+        self._began = time.monotonic()
+        self._ended = 0
+        self._check_examples()
 
-def remaining_trials(sweeper: DictConfig, sweep: Path) -> int:
-    """Return the number of trials that a search still has to run; queue those that were cut off once more.
+    def _check_examples(self) -> None:
+        """Refuse a space with a value that no trial can have."""
+        examples = self._source.examples() if isinstance(self._source, SearchSpace) else self._source
+        possible = not examples
+        for number, example in enumerate(examples):
+            seed = [f"seed={self._seeds[0]}"] if self._seeds else []
+            try:
+                checked_job(self._loader, self._config, [*self._fixed, *example, *seed], number)
+                possible = True
+            except IncompatibleError as error:
+                unfit = error
+        if not possible:
+            raise InputError(f"all trials are left out: {unfit}")
 
-    ``n_trials`` is the total of a search. A killed process leaves its trial in the study as running, for ever: it is
-    marked as failed, does not count, and a new trial with its parameters, and so with its folder, resumes its job.
+    @cached_property
+    def _study(self) -> optuna.Study:
+        name, storage = self._settings.get("study_name") or "grid", self._settings.get("storage")
+        study = open_study(
+            self.sweep,
+            name,
+            storage,
+            directions=self.objectives.directions,
+            sampler=optuna.samplers.RandomSampler(),
+            pruner=self._pruner or optuna.pruners.NopPruner(),
+        )
+        study.set_user_attr("objectives", self.objectives.names)
+        if isinstance(self._source, SearchSpace):
+            record_study(self.sweep, name, storage)
+        return study
 
-    Arguments:
-        sweeper: the sweeper's configuration, with ``n_trials`` and, if the study is stored, ``study_name`` and
-            ``storage``.
-        sweep: the search's folder.
-    """
-    total: int = sweeper.n_trials
-    name, storage = sweeper.get("study_name"), sweeper.get("storage")
-    if name is None or storage is None:
-        return total
-    import optuna  # imported here because it takes a second
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Take part in the study: own trials that were cut off are taken up, and those of dead workers are retried."""
+        assert self._study
+        with self._worker.alive(self._give_sign):
+            yield
 
-    try:
-        study = optuna.load_study(study_name=name, storage=storage)
-    except KeyError:  # there is none yet
-        return total
-    cut_off: list[int] = study.user_attrs.get(CUT_OFF, [])
-    # The trials of another process that takes part in the same search are running indeed.
-    if not any(map(in_use, job_folders(sweep))):
-        for trial in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                study.enqueue_trial(trial.params)
-            cut_off = [*cut_off, trial.number]
-            study.set_user_attr(CUT_OFF, cut_off)
-            study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-    ended = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
-    return max(0, total - sum(trial.number not in cut_off for trial in ended))
+    @property
+    def n_trials(self) -> int:
+        """The total number of trials."""
+        if not isinstance(self._source, SearchSpace):
+            return len(self._source)
+        wanted: int = self._settings["n_trials"]
+        brute = str((self._settings.get("sampler") or {}).get("_target_")).endswith(".BruteForceSampler")
+        return min(wanted, self._source.size) if brute and self._source.size is not None else wanted
+
+    @property
+    def jobs_at_once(self) -> int:
+        """The number of jobs of a trial that begin together: with a pruner, the first seed's alone."""
+        return 1 if self._pruner is not None else max(1, len(self._seeds))
+
+    def next(self, batch: tuple[int, int] | None = None) -> list[SearchJob]:
+        """Begin the next trial; return the jobs that begin with it, none if there is no trial left.
+
+        Arguments:
+            batch: the number of the batch to which the trial belongs, and its number of trials, which the study stores.
+        """
+        with self._lock:
+            while True:
+                stored = self._take_up() or self._ask(batch)
+                if stored is None:
+                    return []
+                trial = self._begin(stored)
+                if trial is not None:
+                    return trial.jobs[: self.jobs_at_once]
+
+    def cut_off(self) -> list[FrozenTrial]:
+        """Return the own trials that an earlier command has left, and which :meth:`next` takes up."""
+        if self._adopted is None:
+            self._adopted = []
+            with FileLock(self.sweep / ".workers" / "taking_up.lock"):
+                for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+                    if trial.user_attrs.get("folder") == os.path.abspath(self.sweep) and not self._is_alive(trial):
+                        self._own(optuna.Trial(self._study, trial._trial_id))
+                        self._adopted.append(trial)
+        return self._adopted
+
+    def _take_up(self) -> FrozenTrial | None:
+        waiting = self.cut_off()
+        return waiting.pop(0) if waiting else None
+
+    def _ask(self, batch: tuple[int, int] | None) -> FrozenTrial | None:
+        """Begin a new trial, unless there are enough, time is up, or the sweep has stopped."""
+        self._retry_lost()
+        trials = self._counted()
+        begun = [trial for trial in trials if trial.state != TrialState.WAITING]
+        failed = sum(trial.state == TrialState.FAIL for trial in begun)
+        ended = sum(trial.state.is_finished() for trial in begun)
+        limit, rate = self._settings.get("timeout"), self._settings.get("max_failure_rate", 1.0)
+        if len(begun) >= self.n_trials or (self.sweep / STOPPED).exists():
+            return None
+        if limit is not None and self._seconds() >= limit:
+            log.info("no more trials: hydra.sweeper.timeout=%s s have passed", limit)
+            return None
+        if ended and failed / ended > rate:
+            log.error("no more trials: %d of %d have failed (hydra.sweeper.max_failure_rate=%s)", failed, ended, rate)
+            return None
+        point = None
+        if not isinstance(self._source, SearchSpace):
+            taken = [trial.user_attrs.get("overrides") for trial in trials]
+            point = next((list(given) for given in self._source if list(given) not in taken), None)
+            if point is None:
+                return None
+        self._study.sampler = self._sampler(len(begun))
+        trial = self._study.ask()
+        before = sum(other.number < trial.number for other in self._counted())
+        if before >= self.n_trials:  # another command was faster
+            self._discard(trial, "another command had begun the last trial")
+            return None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of samplers that choose independently where a condition decides
+            chosen = self._source.suggest(trial) if isinstance(self._source, SearchSpace) else point
+        trial.set_user_attr("overrides", chosen)
+        if batch is not None:
+            trial.set_user_attr("batch", list(batch))
+        self._own(trial)
+        trial.set_user_attr("folder", os.path.abspath(self.sweep))  # last: from now on, it can be taken up
+        return self._frozen(trial)
+
+    def _begin(self, stored: FrozenTrial) -> _Trial | None:
+        """Compose the jobs of a trial; return None if the trial makes no sense."""
+        trial = _Trial(stored.number, optuna.Trial(self._study, stored._trial_id), stored.user_attrs["overrides"])
+        for place, seed in enumerate(self._seeds or [""]):
+            overrides = [*self._fixed, *trial.overrides, *([f"seed={seed}"] if seed else [])]
+            number = stored.number * max(1, len(self._seeds)) + place
+            try:
+                cfg, config = checked_job(self._loader, self._config, overrides, number)
+            except InputError as error:
+                log.warning("trial %d is left out: %s", stored.number, one_line(error))
+                self._fail(trial, str(error))
+                if not isinstance(error, IncompatibleError):
+                    raise
+                return None
+            trial.jobs.append(SearchJob(trial, seed, overrides, number, cfg, config))
+        trial.stored.set_user_attr("jobs", [os.path.relpath(job.folder, self.sweep) for job in trial.jobs])
+        self._running[stored.number] = trial
+        verdict = stored_verdict(stored)
+        first = trial.jobs[0]
+        if verdict["pruned"] and verdict["step"] < planned_epochs(first):
+            if not (first.folder / METRICS).exists():  # killed before it could say so itself
+                write_json(first.folder / PRUNED, {"epoch": verdict["step"], "epochs": planned_epochs(first)})
+        else:
+            (first.folder / PRUNED).unlink(missing_ok=True)
+        if len(self.objectives.names) == 1:
+            report = TrialReport(
+                os.path.abspath(self.sweep),
+                self._study.study_name,
+                self._settings.get("storage"),
+                self._settings.get("pruner"),
+                stored.number,
+            )
+            write_json(first.folder / TRIAL, vars(report))
+        log.info("trial %d of %d%s: %s", stored.number + 1, self.n_trials, self._time_left(), " ".join(trial.overrides))
+        return trial
+
+    @staticmethod
+    def is_over(job: SearchJob) -> bool:
+        """Return whether a job is complete or pruned, and need not be run."""
+        return any((job.folder / outcome).exists() for outcome in (METRICS, PRUNED))
+
+    def ended(self, job: SearchJob) -> list[SearchJob]:
+        """Tell the study the outcome of a job, once its trial has ended; return the jobs that the trial still needs."""
+        with self._lock:
+            trial = job.trial
+            if trial.number not in self._running:  # another seed has failed
+                return []
+            if job.reports:
+                (job.folder / TRIAL).unlink(missing_ok=True)
+            if (job.folder / PRUNED).exists() and not (job.folder / METRICS).exists():
+                trial.epochs += read_json(job.folder / PRUNED)["epoch"]
+                self._end(trial, TrialState.PRUNED, "pruned")
+                return []
+            metrics = read_metrics(job.folder)
+            if metrics is None:
+                failed = (job.folder / FAILURE).exists()
+                self._fail(trial, str(read_json(job.folder / FAILURE)["error"]) if failed else "it was not run")
+                return []
+            missing = [name for name in self.objectives.names if name not in metrics]
+            if missing:
+                self._fail(trial, f"it has no {missing[0]}")
+                return []
+            trial.values[job.seed] = [metrics[name] for name in self.objectives.names]
+            trial.seconds, trial.epochs = trial.seconds + metrics["total_seconds"], trial.epochs + metrics["epochs"]
+            others = [other for other in trial.jobs if other.seed not in trial.values]
+            if not others:
+                self._complete(trial)
+            elif len(trial.values) == self.jobs_at_once == 1:
+                step, value = planned_epochs(job), trial.values[job.seed][0]
+                if judge(self._study, self._pruner, step, {trial.number: value}):
+                    self._end(trial, TrialState.PRUNED, f"pruned after {len(trial.values)} of {len(trial.jobs)} seeds")
+                else:
+                    return others
+            return []
+
+    def _complete(self, trial: _Trial) -> None:
+        each = [*zip(*trial.values.values(), strict=True)]
+        means = [statistics.fmean(values) for values in each]
+        shown = []
+        for name, mean, values in zip(self.objectives.names, means, each, strict=True):
+            deviation = statistics.stdev(values) if len(values) > 1 else None
+            shown.append(f"{name} {mean:.4f}" + ("" if deviation is None else f" ± {deviation:.4f}"))
+        if len(trial.jobs) > 1:
+            trial.stored.set_user_attr("std", statistics.stdev(each[0]))
+        self._end(trial, TrialState.COMPLETE, "   ".join(shown), means)
+
+    def _fail(self, trial: _Trial, why: str) -> None:
+        trial.stored.set_user_attr("why", why)
+        self._end(trial, TrialState.FAIL, f"failed: {one_line(Exception(why))}")
+
+    def _end(self, trial: _Trial, state: TrialState, shown: str, values: Sequence[float] | None = None) -> None:
+        if trial.jobs:
+            planned = sum(map(planned_epochs, trial.jobs))
+            trial.stored.set_user_attr("epochs", {"trained": trial.epochs, "planned": planned})
+        trial.stored.set_user_attr("values", trial.values)
+        trial.stored.set_user_attr("seconds", trial.seconds)
+        self._tell(trial.stored, state, values)
+        self._running.pop(trial.number, None)
+        self._ended += 1
+        log.info("trial %d   %s", trial.number + 1, shown)
+        self._give_sign()
+
+    def _tell(self, trial: optuna.Trial, state: TrialState, values: Sequence[float] | None = None) -> None:
+        try:
+            self._study.tell(trial, values if state == TrialState.COMPLETE else None, state)
+        except RuntimeError as error:
+            if "Study.stop" not in str(error):  # a sampler of finitely many trials has none left
+                raise
+
+    # Workers.
+
+    def _own(self, trial: optuna.Trial) -> None:
+        trial.set_user_attr("sign", time.time())
+        trial.set_user_attr("worker", self._worker.attributes)
+
+    def _is_alive(self, trial: FrozenTrial) -> bool:
+        worker = trial.user_attrs.get("worker")
+        if worker is None:  # it has just begun, or was cut off then
+            assert trial.datetime_start is not None
+            return time.time() - trial.datetime_start.timestamp() < self._worker.heartbeat
+        return self._worker.is_alive(worker, trial.user_attrs["sign"])
+
+    def _give_sign(self) -> None:
+        """Store that this command is alive, and how long it has been searching."""
+        try:
+            self._study.set_user_attr(f"seconds/{self._worker.name}", time.monotonic() - self._began)
+            for trial in list(self._running.values()):
+                trial.stored.set_user_attr("sign", time.time())
+        except Exception as error:  # a database that does not answer now may answer next time
+            log.warning("the study could not be reached: %s", one_line(error))
+
+    def _seconds(self) -> float:
+        """Return the seconds of all commands that have taken part in the search."""
+        own = f"seconds/{self._worker.name}"
+        stored = {name: value for name, value in self._study.user_attrs.items() if name.startswith("seconds/")}
+        return sum(stored.values()) - stored.get(own, 0.0) + time.monotonic() - self._began
+
+    def _retry_lost(self) -> None:
+        """Tell trials of dead workers as failed, and queue them once more, as often as configured."""
+        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if self._is_alive(trial) or trial.number in self._running:
+                continue
+            stored, tried = optuna.Trial(self._study, trial._trial_id), trial.user_attrs.get("tried", 0)
+            begun = "folder" in trial.user_attrs
+            again = begun and tried < self._settings.get("retries", 1)
+            why = "its worker died" if begun else "it was cut off as it began"
+            try:
+                stored.set_user_attr("why", why)
+                if again or not begun:
+                    stored.set_user_attr(NOT_COUNTED, f"{why}; tried again" if again else why)
+                self._tell(stored, TrialState.FAIL)
+            except (ValueError, optuna.exceptions.UpdateFinishedTrialError):  # another command was faster
+                continue
+            log.warning("trial %d: %s%s", trial.number + 1, why, "; it is tried again" if again else "")
+            if again:
+                attributes = {"tried": tried + 1, "overrides": trial.user_attrs["overrides"]}
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                    self._study.enqueue_trial(trial.params, attributes)
+
+    def _discard(self, trial: optuna.Trial, why: str) -> None:
+        trial.set_user_attr(NOT_COUNTED, why)
+        self._tell(trial, TrialState.FAIL)
+
+    def _counted(self) -> list[FrozenTrial]:
+        return [trial for trial in self._study.get_trials(deepcopy=False) if NOT_COUNTED not in trial.user_attrs]
+
+    def _frozen(self, trial: optuna.Trial) -> FrozenTrial:
+        return self._study.get_trials(deepcopy=False)[trial.number]
+
+    def begun_in(self, batch: int) -> int:
+        """Return the number of trials of a batch of this sweep's folder that have begun."""
+        trials = (trial.user_attrs for trial in self._counted())
+        folder = os.path.abspath(self.sweep)
+        return sum(own.get("batch", (None,))[0] == batch and own.get("folder") == folder for own in trials)
+
+    def left(self) -> int:
+        """Return the number of trials that have not begun."""
+        waiting = sum(trial.state == TrialState.WAITING for trial in self._counted())
+        return self.n_trials - len(self._counted()) + waiting
+
+    # Judging.
+
+    def judge(self, epoch: int, values: Mapping[int, float]) -> set[int]:
+        """Store the values of several running trials after an epoch; return the numbers of those that are pruned."""
+        return judge(self._study, self._pruner, epoch, values)
+
+    def _sampler(self, ordinal: int) -> optuna.samplers.BaseSampler:
+        """Build the sampler for the trial that has this place among those that count."""
+        node = self._settings.get("sampler")
+        if node is None:  # the trials of a grid
+            return optuna.samplers.RandomSampler()
+        seed, arguments = node.get("seed"), dict(node)
+        if seed is not None and str(node.get("_target_")) not in OF_ONE_SEED:
+            arguments["seed"] = zlib.crc32(f"{seed}/{ordinal}".encode())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return build("hydra.sweeper.sampler", arguments, optuna.samplers.BaseSampler)  # type: ignore[type-abstract]
+
+    def _time_left(self) -> str:
+        """Return how long the trials that are left may take, judging by those that have ended."""
+        if not self._ended:
+            return ""
+        minutes = (time.monotonic() - self._began) / self._ended * (self.left() + len(self._running)) / 60
+        return f", about {minutes:.0f} min left" if minutes >= 1 else ", less than a minute left"

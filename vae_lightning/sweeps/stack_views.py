@@ -60,7 +60,7 @@ class LoggerView(Logger):
         logged = {name.partition("/")[0] for name in metrics}
         for place, own in enumerate(by_run(metrics, len(self.runs))):
             run = self.runs[place]
-            if run.error is None and str(place) in logged:  # otherwise, it has left the stack
+            if run.active and str(place) in logged:  # otherwise, it has left the stack
                 for logger in run.loggers.values():
                     logger.log_metrics(own, step)
 
@@ -175,8 +175,8 @@ class CallbackViews(Checkpoint):
         stopped = self._call("on_train_epoch_end", trainer, stack)
         last = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
         for place in [] if last else [place for place in stack.places if place in pruned or place in stopped]:
-            self._leave(trainer, stack, place, pruned.get(place))
-        kept = [k for k, place in enumerate(stack.places) if not (self.runs[place].error or self.runs[place].fit)]
+            self._leave(trainer, stack, place, place in pruned)
+        kept = [k for k, place in enumerate(stack.places) if self.runs[place].active and self.runs[place].fit is None]
         if last:
             return
         self.paused = bool(kept) and not self.epoch_end.goes_on(trainer.current_epoch + 1, len(kept))
@@ -186,16 +186,17 @@ class CallbackViews(Checkpoint):
             stack.keep(kept)
             trainer.datamodule.keep(kept)  # type: ignore[attr-defined]
 
-    def _leave(self, trainer: pl.Trainer, stack: Stack, place: int, why: Exception | None) -> None:
+    def _leave(self, trainer: pl.Trainer, stack: Stack, place: int, pruned: bool) -> None:
         """End the fit of one run before that of others, because it stops or is pruned."""
         run = self.runs[place]
         for hook in ("on_train_end", "on_fit_end"):
             self._call(hook, trainer, stack, [place])
-        if run.error is None and why is None:
+        if run.error is None and pruned:
+            run.prune(trainer.current_epoch + 1)
+        elif run.error is None:
             metrics = by_run(trainer.callback_metrics, len(self.runs))[place]
             logged = {name: float(value) for name, value in metrics.items() if "/" in name}
             run.end_fit({"epochs": trainer.current_epoch + 1, "step": trainer.global_step, "metrics": logged})
-        run.error = run.error or why
 
     def on_train_end(self, trainer: pl.Trainer, stack: Any) -> None:
         if not self.paused:
@@ -236,10 +237,10 @@ class CallbackViews(Checkpoint):
             run = self.runs[place]
             own_trainer = _TrainerView(trainer, run, place, metrics[place])
             try:
-                for callback in run.own_callbacks if run.error is None else ():
+                for callback in run.own_callbacks if run.active else ():
                     getattr(callback, hook)(own_trainer, run.vae, **arguments)
             except Exception as error:  # e.g. a full disk or a read-only folder: the other runs continue
                 run.error = error
-            if own_trainer.should_stop and run.error is None:
+            if own_trainer.should_stop and run.active:
                 stopped.add(place)
         return stopped

@@ -38,6 +38,7 @@ class StackedRun(Run):
         vae: the model, with the checkpoint's weights.
         state: the checkpoint's content.
         error: the exception that ended the run; None otherwise.
+        pruned: whether the run has been pruned.
         fit: what :meth:`end_fit` has stored, once the run's fit has ended.
         seconds: the run's share of the stack's time: of the fit and in total.
 
@@ -56,12 +57,22 @@ class StackedRun(Run):
             with fitting_checkpoint(checkpoint):
                 self.vae.to(next(iter(weights.values())).dtype).load_state_dict(weights)
         self.error: Exception | None = None
+        self.pruned = False
         self.fit: dict[str, Any] | None = None
         self.seconds = {"fit": 0.0, "total": 0.0}
 
     def end_fit(self, fit: Mapping[str, Any]) -> None:
         super().end_fit(fit)
         self.fit = dict(fit)
+
+    def prune(self, epoch: int) -> None:
+        super().prune(epoch)
+        self.pruned = True
+
+    @property
+    def active(self) -> bool:
+        """Whether the run has neither failed nor been pruned."""
+        return self.error is None and not self.pruned
 
     @property
     def common_callbacks(self) -> list[Callback]:

@@ -46,8 +46,8 @@ def train_stacked(runs: Sequence[StackedRun], epoch_end: EpochEnd | None = None)
             train to their end.
 
     Returns:
-        The exception that ended each run, or None if the run is complete. Times in ``metrics.json`` are the run's
-        share: the time of each epoch, and of the test, divided by the number of models in the stack.
+        The exception that ended each run, or None if the run is complete or pruned. Times in ``metrics.json`` are the
+        run's share: the time of each epoch, and of the test, divided by the number of models in the stack.
 
     Raises:
         InputError: if the models cannot be stacked, or another process uses a run directory; nothing has been written
@@ -82,7 +82,7 @@ def train_stacked(runs: Sequence[StackedRun], epoch_end: EpochEnd | None = None)
             for run in runs:
                 run.error = run.error or error
         for place, run in enumerate(runs):
-            if run.error is None:
+            if run.active:
                 assert run.fit is not None
                 metrics = run.final_metrics(run.fit["metrics"] | tested[place], run.fit["step"]) | {
                     "epochs": run.fit["epochs"],
@@ -117,19 +117,19 @@ def _fit_and_test(
     try:
         trainer.fit(stack, datamodule=stacked_data, ckpt_path=resumed, weights_only=True)
     except FloatingPointError:
-        if all(run.error for run in runs):
+        if not any(run.active for run in runs):
             raise  # otherwise, there are runs that had left the stack before
     if views.paused:
         for place in stack.places:
             runs[place].error = runs[place].error or Paused()
-    elif any(runs[place].error is None and runs[place].fit is None for place in stack.places):
+    elif ending := [place for place in stack.places if runs[place].active and runs[place].fit is None]:
         logged = by_run(logged_by_fit(trainer, stack, stacked_data, record), len(runs))
-        for place in stack.places:
-            if runs[place].error is None and runs[place].fit is None:
+        for place in ending:
+            if runs[place].active:
                 fit = {"epochs": trainer.current_epoch, "step": trainer.global_step, "metrics": logged[place]}
                 runs[place].end_fit(fit)
     views.share_seconds(stack.places)
-    tested = [place for place, run in enumerate(runs) if run.error is None]
+    tested = [place for place, run in enumerate(runs) if run.active]
     if not tested:
         return [{} for _ in runs]
     if tested != stack.places:

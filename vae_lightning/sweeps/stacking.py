@@ -49,12 +49,14 @@ class StackedJob:
         config: the configuration, every value resolved.
         description: the content of ``job.json``.
         checkpoint: the checkpoint from which the job resumes; None to start from the beginning.
+        epoch: the number of epochs after which it resumes.
     """
 
     place: int
     config: Mapping[str, Any]
     description: Mapping[str, Any]
     checkpoint: Path | None = None
+    epoch: int = 0
 
     @property
     def directory(self) -> Path:
@@ -138,15 +140,20 @@ def check_stackable(config: Mapping[str, Any]) -> None:
             raise InputError(f"{key}={node['_target_']}: must be a callback that is known to work in a stack")
 
 
-def resumable_epochs(config: Mapping[str, Any]) -> dict[int, Path | None]:
-    """Return the checkpoints from which a run can resume, by their number of epochs; None stands for the beginning."""
+def resumable_epochs(config: Mapping[str, Any], starts_over: bool = True) -> dict[int, Path | None]:
+    """Return the checkpoints from which a run can resume, by their number of epochs; None stands for the beginning.
+
+    Arguments:
+        config: the run's configuration.
+        starts_over: whether a run that has completed only one epoch may also start over, in case others of its stack
+            have completed none.
+    """
     directory = Path(config["run_dir"])
     found: dict[int, Path | None] = {}
     if (directory / CONFIG).exists() and not config["restart"]:
         for path, content in checkpoints(directory):
             found.setdefault(content["epoch"] + 1, path)
-    # A run that has completed only one epoch may also start over, in case others of its stack have completed none.
-    return found if found and min(found) > 1 else {0: None, **found}
+    return found if found and (min(found) > 1 or not starts_over) else {0: None, **found}
 
 
 def stackable(composed: Sequence[DictConfig]) -> list[StackedJob]:
@@ -177,12 +184,12 @@ def in_one_stack(job: StackedJob) -> str:
     return json.dumps([common, ended], sort_keys=True)
 
 
-def at_the_same_epoch(jobs: Sequence[StackedJob]) -> Iterator[list[StackedJob]]:
+def at_the_same_epoch(jobs: Sequence[StackedJob], starts_over: bool = True) -> Iterator[list[StackedJob]]:
     """Yield groups of jobs that resume at the same epoch; after a crash, some may have saved one epoch more."""
-    found = [(job, resumable_epochs(job.config)) for job in jobs]
+    found = [(job, resumable_epochs(job.config, starts_over)) for job in jobs]
     while found:
         epoch = min(max(epochs) for _, epochs in found)
-        yield [replace(job, checkpoint=epochs[epoch]) for job, epochs in found if epoch in epochs]
+        yield [replace(job, checkpoint=epochs[epoch], epoch=epoch) for job, epochs in found if epoch in epochs]
         found = [(job, epochs) for job, epochs in found if epoch not in epochs]
 
 

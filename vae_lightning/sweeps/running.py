@@ -1,0 +1,72 @@
+"""Run a search."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.plugins.launcher import Launcher
+from omegaconf import DictConfig, OmegaConf
+
+from vae_lightning.config.errors import InputError
+from vae_lightning.config.refusal import remove_empty
+from vae_lightning.sweeps.job_by_job import run_job_by_job
+from vae_lightning.sweeps.search import Search
+from vae_lightning.sweeps.search_space import SearchSpace
+
+__all__ = ["run_search"]
+
+
+def run_search(config: DictConfig, launcher: Launcher, loader: ConfigLoader, arguments: Sequence[str]) -> None:
+    """Run a search over the axes in ``hydra.sweeper.params`` and on the command line.
+
+    Arguments:
+        config: the multirun's configuration, including the ``hydra`` node.
+        launcher: Hydra's launcher.
+        loader: Hydra's configuration loader.
+        arguments: the command line's overrides.
+
+    Raises:
+        InputError: if a value is not allowed; nothing has been written then.
+    """
+    settings = OmegaConf.to_container(config.hydra.sweeper, resolve=True)
+    assert isinstance(settings, dict)
+    named: dict[str, Any] = {str(key): value for key, value in settings.items()}
+    try:
+        given = [f"{key}={value}" for key, value in (named["params"] or {}).items()]
+        parsed = OverridesParser.create(config_loader=loader).parse_overrides([*given, *arguments])
+        last = {override.get_key_element().lstrip("+"): override for override in parsed}
+        last.pop("sweep.axes", None)  # seeds are one more
+        axes = [str(override.input_line) for override in last.values() if override.is_sweep_override()]
+        fixed = [str(override.input_line) for override in last.values() if not override.is_sweep_override()]
+        if not axes:
+            raise InputError("hydra.sweeper.params: must name at least one key to search, e.g. model.latent_dim")
+        if named.get("seeds") and "seed" in last:
+            raise InputError(f"hydra.sweeper.seeds={named['seeds']}: must be null if seed is given too")
+        space = SearchSpace(loader, axes, named.get("conditions") or {})
+        search = Search(named, loader, config, fixed, space)
+        launch(search, launcher, named)
+    except Exception:
+        remove_empty(str(config.hydra.sweep.dir))
+        raise
+
+
+def launch(search: Search, launcher: Launcher, settings: Mapping[str, Any]) -> None:
+    """Run the jobs of a search in the way of the launcher: as stacks, in its own process, or several at a time.
+
+    Raises:
+        InputError: if the launcher cannot run several jobs at a time, which ``n_jobs`` asks for.
+    """
+    at_a_time: int | None = settings.get("n_jobs")
+    run_in_stacks = getattr(launcher, "run_search", None)
+    if run_in_stacks is None and isinstance(launcher, BasicLauncher) and (at_a_time or 1) > 1:
+        raise InputError(
+            f"hydra.sweeper.n_jobs={at_a_time}: must be 1 or null without a launcher that runs several jobs at a time, "
+            "e.g. hydra/launcher=stacked or submitit_local"
+        )
+    with search.running():
+        if run_in_stacks is not None:
+            run_in_stacks(search, at_a_time)
+        else:
+            run_job_by_job(search, launcher, at_a_time or getattr(launcher, "jobs_at_a_time", 1))
