@@ -69,4 +69,5 @@ def launch(search: Search, launcher: Launcher, settings: Mapping[str, Any]) -> N
         if run_in_stacks is not None:
             run_in_stacks(search, at_a_time)
         else:
-            run_job_by_job(search, launcher, at_a_time or getattr(launcher, "jobs_at_a_time", 1))
+            own: int = getattr(launcher, "jobs_at_a_time", 1)
+            run_job_by_job(search, launcher, at_a_time or own)

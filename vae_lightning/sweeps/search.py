@@ -135,6 +135,7 @@ class Search:
         self._worker = Worker(self.sweep, settings.get("heartbeat", 60))
         self._adopted: list[FrozenTrial] | None = None
         self._running: dict[int, _Trial] = {}
+        self._waiting: dict[int, list[_Trial]] = {}  # trials that wait for the outcome of another one, by its number
         self._lock = RLock()
         self._began = time.monotonic()
         self._ended = 0
@@ -203,8 +204,10 @@ class Search:
                 if stored is None:
                     return []
                 trial = self._begin(stored)
-                if trial is not None:
-                    return trial.jobs[: self.jobs_at_once]
+                # Two trials may have the same values, and thus the same folder: the second waits for the first.
+                if trial is not None and not self._waits(trial):
+                    self._prepare(trial, stored)
+                    return trial.jobs
 
     def cut_off(self) -> list[FrozenTrial]:
         """Return the own trials that an earlier command has left, and which :meth:`next` takes up."""
@@ -262,27 +265,24 @@ class Search:
     def _begin(self, stored: FrozenTrial) -> _Trial | None:
         """Compose the jobs of a trial; return None if the trial makes no sense."""
         trial = _Trial(stored.number, optuna.Trial(self._study, stored._trial_id), stored.user_attrs["overrides"])
-        for place, seed in enumerate(self._seeds or [""]):
-            overrides = [*self._fixed, *trial.overrides, *([f"seed={seed}"] if seed else [])]
-            number = stored.number * max(1, len(self._seeds)) + place
-            try:
-                cfg, config = checked_job(self._loader, self._config, overrides, number)
-            except InputError as error:
-                log.warning("trial %d is left out: %s", stored.number, one_line(error))
-                self._fail(trial, str(error))
-                if not isinstance(error, IncompatibleError):
-                    raise
-                return None
-            trial.jobs.append(SearchJob(trial, seed, overrides, number, cfg, config))
-        trial.stored.set_user_attr("jobs", [os.path.relpath(job.folder, self.sweep) for job in trial.jobs])
+        try:
+            self._add_jobs(trial, self.jobs_at_once)
+        except InputError as error:
+            log.warning("trial %d is left out: %s", stored.number + 1, one_line(error))
+            self._fail(trial, str(error))
+            if not isinstance(error, IncompatibleError):
+                raise
+            return None
         self._running[stored.number] = trial
-        verdict = stored_verdict(stored)
-        first = trial.jobs[0]
-        if verdict["pruned"] and verdict["step"] < planned_epochs(first):
-            if not (first.folder / METRICS).exists():  # killed before it could say so itself
-                write_json(first.folder / PRUNED, {"epoch": verdict["step"], "epochs": planned_epochs(first)})
-        else:
-            (first.folder / PRUNED).unlink(missing_ok=True)
+        log.info("trial %d of %d%s: %s", stored.number + 1, self.n_trials, self._time_left(), " ".join(trial.overrides))
+        return trial
+
+    def _prepare(self, trial: _Trial, stored: FrozenTrial) -> None:
+        """Write to the folder of a trial's first job where it reports, and whether it was pruned before a kill."""
+        verdict, first = stored_verdict(stored), trial.jobs[0]
+        pruned = verdict["pruned"] and verdict["step"] < planned_epochs(first)
+        if pruned and not (first.folder / METRICS).exists():  # killed before it could say so itself
+            write_json(first.folder / PRUNED, {"epoch": verdict["step"], "epochs": planned_epochs(first)})
         if len(self.objectives.names) == 1:
             report = TrialReport(
                 os.path.abspath(self.sweep),
@@ -292,8 +292,29 @@ class Search:
                 stored.number,
             )
             write_json(first.folder / TRIAL, vars(report))
-        log.info("trial %d of %d%s: %s", stored.number + 1, self.n_trials, self._time_left(), " ".join(trial.overrides))
-        return trial
+
+    def _waits(self, trial: _Trial) -> bool:
+        """Return whether the jobs of a trial are also those of another one that runs."""
+        folders = [job.folder for job in trial.jobs]
+        twins = [
+            other
+            for other in self._running.values()
+            if other is not trial and folders == [job.folder for job in other.jobs[: len(folders)]]
+        ]
+        for twin in twins[:1]:
+            self._waiting.setdefault(twin.number, []).append(trial)
+        return bool(twins)
+
+    def _add_jobs(self, trial: _Trial, count: int) -> list[SearchJob]:
+        """Compose the next jobs of a trial, one for each seed, and return them."""
+        known = len(trial.jobs)
+        for place, seed in [*enumerate(self._seeds or [""])][known : known + count]:
+            overrides = [*self._fixed, *trial.overrides, *([f"seed={seed}"] if seed else [])]
+            number = trial.number * max(1, len(self._seeds)) + place
+            cfg, config = checked_job(self._loader, self._config, overrides, number)
+            trial.jobs.append(SearchJob(trial, seed, overrides, number, cfg, config))
+        trial.stored.set_user_attr("jobs", [os.path.relpath(job.folder, self.sweep) for job in trial.jobs])
+        return trial.jobs[known:]
 
     @staticmethod
     def is_over(job: SearchJob) -> bool:
@@ -301,38 +322,45 @@ class Search:
         return any((job.folder / outcome).exists() for outcome in (METRICS, PRUNED))
 
     def ended(self, job: SearchJob) -> list[SearchJob]:
-        """Tell the study the outcome of a job, once its trial has ended; return the jobs that the trial still needs."""
+        """Tell the study the outcome of a job, once its trial has ended; return the jobs that are needed now."""
         with self._lock:
-            trial = job.trial
-            if trial.number not in self._running:  # another seed has failed
-                return []
-            if job.reports:
-                (job.folder / TRIAL).unlink(missing_ok=True)
-            if (job.folder / PRUNED).exists() and not (job.folder / METRICS).exists():
-                trial.epochs += read_json(job.folder / PRUNED)["epoch"]
-                self._end(trial, TrialState.PRUNED, "pruned")
-                return []
-            metrics = read_metrics(job.folder)
-            if metrics is None:
-                failed = (job.folder / FAILURE).exists()
-                self._fail(trial, str(read_json(job.folder / FAILURE)["error"]) if failed else "it was not run")
-                return []
-            missing = [name for name in self.objectives.names if name not in metrics]
-            if missing:
-                self._fail(trial, f"it has no {missing[0]}")
-                return []
+            more = self._ended_job(job)
+            if job.trial.number not in self._running:
+                for twin in self._waiting.pop(job.trial.number, []):
+                    more += [own for each in [*twin.jobs] for own in self._ended_job(each)]
+            return more
+
+    def _ended_job(self, job: SearchJob) -> list[SearchJob]:
+        trial = job.trial
+        if trial.number not in self._running:  # another seed has failed
+            return []
+        if job.reports:
+            (job.folder / TRIAL).unlink(missing_ok=True)
+        metrics = read_metrics(job.folder)
+        if metrics is None:
+            self._end_incomplete(trial, job.folder)
+        elif missing := [name for name in self.objectives.names if name not in metrics]:
+            self._fail(trial, f"it has no {missing[0]}")
+        else:
             trial.values[job.seed] = [metrics[name] for name in self.objectives.names]
             trial.seconds, trial.epochs = trial.seconds + metrics["total_seconds"], trial.epochs + metrics["epochs"]
-            others = [other for other in trial.jobs if other.seed not in trial.values]
-            if not others:
+            left = max(1, len(self._seeds)) - len(trial.values)
+            if not left:
                 self._complete(trial)
             elif len(trial.values) == self.jobs_at_once == 1:
                 step, value = planned_epochs(job), trial.values[job.seed][0]
-                if judge(self._study, self._pruner, step, {trial.number: value}):
-                    self._end(trial, TrialState.PRUNED, f"pruned after {len(trial.values)} of {len(trial.jobs)} seeds")
-                else:
-                    return others
-            return []
+                if not judge(self._study, self._pruner, step, {trial.number: value}):
+                    return self._add_jobs(trial, left)
+                self._end(trial, TrialState.PRUNED, f"pruned after the first of {left + 1} seeds")
+        return []
+
+    def _end_incomplete(self, trial: _Trial, folder: Path) -> None:
+        if (folder / PRUNED).exists():
+            trial.epochs += read_json(folder / PRUNED)["epoch"]
+            self._end(trial, TrialState.PRUNED, f"pruned after epoch {trial.epochs:.0f}")
+        else:
+            failed = (folder / FAILURE).exists()
+            self._fail(trial, str(read_json(folder / FAILURE)["error"]) if failed else "it was not run")
 
     def _complete(self, trial: _Trial) -> None:
         each = [*zip(*trial.values.values(), strict=True)]
@@ -341,7 +369,7 @@ class Search:
         for name, mean, values in zip(self.objectives.names, means, each, strict=True):
             deviation = statistics.stdev(values) if len(values) > 1 else None
             shown.append(f"{name} {mean:.4f}" + ("" if deviation is None else f" ± {deviation:.4f}"))
-        if len(trial.jobs) > 1:
+        if len(self._seeds) > 1:
             trial.stored.set_user_attr("std", statistics.stdev(each[0]))
         self._end(trial, TrialState.COMPLETE, "   ".join(shown), means)
 
@@ -351,7 +379,7 @@ class Search:
 
     def _end(self, trial: _Trial, state: TrialState, shown: str, values: Sequence[float] | None = None) -> None:
         if trial.jobs:
-            planned = sum(map(planned_epochs, trial.jobs))
+            planned = planned_epochs(trial.jobs[0]) * max(1, len(self._seeds))
             trial.stored.set_user_attr("epochs", {"trained": trial.epochs, "planned": planned})
         trial.stored.set_user_attr("values", trial.values)
         trial.stored.set_user_attr("seconds", trial.seconds)
@@ -393,8 +421,8 @@ class Search:
     def _seconds(self) -> float:
         """Return the seconds of all commands that have taken part in the search."""
         own = f"seconds/{self._worker.name}"
-        stored = {name: value for name, value in self._study.user_attrs.items() if name.startswith("seconds/")}
-        return sum(stored.values()) - stored.get(own, 0.0) + time.monotonic() - self._began
+        known = {name: float(value) for name, value in self._study.user_attrs.items() if name.startswith("seconds/")}
+        return sum(known.values()) - known.get(own, 0.0) + time.monotonic() - self._began
 
     def _retry_lost(self) -> None:
         """Tell trials of dead workers as failed, and queue them once more, as often as configured."""
