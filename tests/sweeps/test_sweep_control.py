@@ -109,10 +109,12 @@ def test_a_folder_outside_the_sweep_or_of_two_jobs_is_refused(
     config = multirun(f"hydra.sweep.subdir={subdir}")
     with pytest.raises(InputError, match=f"hydra.sweep.subdir={subdir}: {said}"):
         remaining_jobs(GlobalHydra.instance().config_loader(), config, [["seed=1"], ["seed=2"]])
-    assert (
-        remaining_jobs(GlobalHydra.instance().config_loader(), multirun(), [["seed=1"], ["seed=1"]]) == [["seed=1"]] * 2
-    )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_job_that_is_spelled_in_two_ways_runs_once(multirun: Compose) -> None:
+    jobs = [["sweep.axes=[seed]", *overrides] for overrides in (["seed=0"], [], ["seed=1"])]
+    assert remaining_jobs(GlobalHydra.instance().config_loader(), multirun(), jobs) == [jobs[0], jobs[2]]
 
 
 def test_a_sweep_that_stopped_runs_its_jobs_when_it_is_started_again(multirun: Compose, tmp_path: Path) -> None:

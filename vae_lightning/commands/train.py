@@ -44,8 +44,9 @@ def _task(cfg: DictConfig) -> float | None:
     folder_given = any(override.startswith("hydra.run.dir=") for override in hydra.overrides.hydra)
     if world_size() > 1 and not folder_given:
         raise InputError("hydra.run.dir: must be given when several processes are started, because they share it")
-    if params := hydra.sweeper.get("params"):
-        log.warning("one run, not a sweep over %s, which needs -m", ", ".join(params))
+    grids = [hydra.sweeper.get("params") or {}, *(hydra.sweeper.get("grids") or [])]
+    if keys := dict.fromkeys(key for grid in grids for key in grid):
+        log.warning("one run, not a sweep over %s, which needs -m", ", ".join(keys))
     run = _stored_run(cfg) if cfg.resume is not None else cfg
     resumes_by(_outcome(Path(str(run.run_dir)), restart=run.restart))
     return train(run).get(cfg.sweep.objective)

@@ -7,7 +7,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.experimental.callback import Callback as Hooks
 from hydra.plugins.launcher import Launcher
@@ -26,6 +25,7 @@ from vae_lightning.runs.directory import job_folders, locked
 from vae_lightning.runs.new_folder import claim, is_named_by_second
 from vae_lightning.runs.rules import SWEEP
 from vae_lightning.signals import resumes_by
+from vae_lightning.sweeps.combinations import axes_of
 from vae_lightning.sweeps.jobs import STOPPED
 from vae_lightning.sweeps.objectives import check_objectives
 from vae_lightning.sweeps.rules import EXTRAS, SEARCH, STACKED, SWEEPER
@@ -40,7 +40,7 @@ class SweepCallback(Hooks):
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Check the settings, find the sweep's axes, and pass them to every job as ``sweep.axes``.
 
-        An axis is an override with several values, on the command line or in ``hydra.sweeper.params``.
+        :func:`vae_lightning.sweeps.combinations.axes_of` says which overrides are axes.
         """
         try:
             _check(config)
@@ -81,7 +81,7 @@ def _check(config: DictConfig) -> None:
     for name, base in (("launcher", Launcher), ("sweeper", Sweeper)):
         _check_plugin(f"hydra.{name}", hydra[name], base)
     check(hydra.launcher, STACKED, "hydra.launcher.")
-    check(hydra.sweeper, SWEEPER, "hydra.sweeper.")
+    check(resolved(hydra.sweeper), SWEEPER, "hydra.sweeper.")
     if "n_trials" in hydra.sweeper:
         check_installed("hydra/sweeper=search", "optuna")
         known = {"_target_", "_recursive_", "params", *SEARCH}
@@ -90,7 +90,7 @@ def _check(config: DictConfig) -> None:
         check(resolved(hydra.sweeper), SEARCH, "hydra.sweeper.")
     if config.resume is not None:
         raise InputError(f"resume={config.resume}: must be without -m; to resume a sweep, repeat its command")
-    for key, is_axis in _overridden(config).items():
+    for key, is_axis in axes_of(hydra.sweeper, hydra.overrides.task).items():
         if key == "run_dir" or (is_axis and key.partition(".")[0] in ("resume", "sweep")):
             raise InputError(
                 f"{key}: must not differ between the jobs of a sweep; hydra.sweep.subdir names their folders"
@@ -111,18 +111,8 @@ def _check_plugin(key: str, node: DictConfig | None, base: type[Plugin]) -> None
         raise InputError(f"{key}._target_={target}: must be a plugin of Hydra, as {key.replace('.', '/')}=NAME selects")
 
 
-def _overridden(config: DictConfig) -> dict[str, bool]:
-    """Return the overridden keys, and whether each is an axis."""
-    params = config.hydra.sweeper.get("params") or {}
-    given = [*(f"{key}={value}" for key, value in params.items()), *config.hydra.overrides.task]
-    return {
-        override.get_key_element().lstrip("+"): override.is_sweep_override()
-        for override in OverridesParser.create().parse_overrides(given)
-    }
-
-
 def _axes(config: DictConfig) -> list[str]:
-    return [key for key, is_axis in _overridden(config).items() if is_axis]
+    return [key for key, is_axis in axes_of(config.hydra.sweeper, config.hydra.overrides.task).items() if is_axis]
 
 
 def _begin(config: DictConfig) -> None:

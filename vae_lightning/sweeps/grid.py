@@ -3,7 +3,8 @@
 import logging
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from vae_lightning.sweeps.composing import composed_job, load_job
 from vae_lightning.sweeps.fingerprints import complete_jobs, fingerprints
 from vae_lightning.trackers.rules import check_trackers
 
-__all__ = ["remaining_jobs"]
+__all__ = ["clears_up", "remaining_jobs"]
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,8 @@ log = logging.getLogger(__name__)
 def remaining_jobs(loader: ConfigLoader, config: DictConfig, jobs: Sequence[list[str]]) -> list[list[str]]:
     """Check the jobs that are not complete, and return them.
 
-    A combination of choices that do not go together is left out, with a warning.
+    A combination of choices that do not go together is left out, with a warning; so is, without one, a job of the same
+    configuration and folder as an earlier one.
 
     A complete job is recognised without composing its configuration, which would take 0.1 s. If the jobs' folders are
     named after their numbers, complete jobs are returned too, because the others would change their numbers.
@@ -41,7 +43,7 @@ def remaining_jobs(loader: ConfigLoader, config: DictConfig, jobs: Sequence[list
 
     Raises:
         InputError: for the first other job that would be refused, if every combination is left out, or for the first
-            job whose folder is also that of another configuration; the sweep's folder is then removed if it is empty.
+            job whose folder is also that of another configuration.
     """
     sweep = Path(config.hydra.sweep.dir)
     complete = complete_jobs(sweep)
@@ -53,32 +55,42 @@ def remaining_jobs(loader: ConfigLoader, config: DictConfig, jobs: Sequence[list
         remaining = list(jobs)
     folders: dict[str, Mapping[str, Any]] = {}
     left_out: dict[int, str] = {}
-    try:
-        for number, job in enumerate(remaining):
-            with composed_job(load_job(loader, config, job, number)) as cfg:
-                check_composed(cfg, HydraConfig.get())
-                checked = resolved(cfg)
-                try:
-                    check_config(checked)
-                except IncompatibleError as error:
-                    if len(jobs) == 1:
-                        raise
-                    left_out[number] = f"{os.path.relpath(checked['run_dir'], sweep)} ({error})"
-                    continue
-                check_metric_names(checked)
-                check_trackers(checked["logger"])
-                check_same(Path(checked["run_dir"]), checked)
-            if differences(folders.setdefault(checked["run_dir"], checked), checked):
-                folder = os.path.relpath(checked["run_dir"], sweep)
-                raise InputError(f"hydra.sweep.subdir={folder}: must be another folder for each job")
-        if left_out and len(left_out) == len(jobs):
-            raise InputError(f"all combinations are left out: {next(iter(left_out.values()))}")
-    except Exception:
-        remove_empty(str(sweep))
-        raise
+    repeated: set[int] = set()
+    for number, job in enumerate(remaining):
+        with composed_job(load_job(loader, config, job, number)) as cfg:
+            check_composed(cfg, HydraConfig.get())
+            checked = resolved(cfg)
+            try:
+                check_config(checked)
+            except IncompatibleError as error:
+                if len(jobs) == 1:
+                    raise
+                left_out[number] = f"{os.path.relpath(checked['run_dir'], sweep)} ({error})"
+                continue
+            check_metric_names(checked)
+            check_trackers(checked["logger"])
+            check_same(Path(checked["run_dir"]), checked)
+        earlier = folders.setdefault(checked["run_dir"], checked)
+        if differences(earlier, checked):
+            folder = os.path.relpath(checked["run_dir"], sweep)
+            raise InputError(f"hydra.sweep.subdir={folder}: must be another folder for each job")
+        if earlier is not checked:  # a value that is also the default: the same job, spelled in another way
+            repeated.add(number)
+    if left_out and len(left_out) == len(jobs):
+        raise InputError(f"all combinations are left out: {next(iter(left_out.values()))}")
     for why in left_out.values():
         log.warning("left out: %s", why)
-    return [job for number, job in enumerate(remaining) if number not in left_out]
+    return [job for number, job in enumerate(remaining) if number not in repeated | left_out.keys()]
+
+
+@contextmanager
+def clears_up(config: DictConfig) -> Iterator[None]:
+    """Remove the sweep's folder, if it is empty, when the block raises an error."""
+    try:
+        yield
+    except Exception:
+        remove_empty(config.hydra.sweep.dir)
+        raise
 
 
 def _are_numbered(config: DictConfig) -> bool:

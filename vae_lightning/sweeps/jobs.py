@@ -17,6 +17,7 @@ from vae_lightning.runs.directory import CONFIG, FAILURE, JOB, METRICS, TRIAL, r
 from vae_lightning.signals import interruption_kept
 from vae_lightning.sweeps.composing import composed_job, load_job, sweep_folder
 from vae_lightning.sweeps.fingerprints import fingerprint
+from vae_lightning.sweeps.pace import announce_jobs
 from vae_lightning.whole_files import write_json
 
 __all__ = ["job_description", "lost_job", "run_job"]
@@ -44,6 +45,7 @@ def run_job(cfg: DictConfig, train: Callable[..., Mapping[str, float]]) -> float
     if (sweep / STOPPED).exists():
         log.warning("%s is not run, because a job has failed (sweep.on_failure=stop)", os.path.relpath(job, sweep))
         return None
+    announce_jobs([job])
     complete = (job / METRICS).exists()
     description = job_description(cfg)
     if not (job / CONFIG).exists():

@@ -13,6 +13,7 @@ import pandas as pd
 from vae_lightning.runs.directory import job_folders
 from vae_lightning.runs.rules import SWEEP
 from vae_lightning.sweeps.curves import draw_sweep_curves
+from vae_lightning.sweeps.edges import edge_lines
 from vae_lightning.sweeps.heat_maps import draw_metrics
 from vae_lightning.sweeps.results import SweepResults, read_sweep
 from vae_lightning.sweeps.trade_off import draw_trade_off
@@ -85,6 +86,7 @@ def closing_lines(sweep: Path) -> str:
         best = _formatted(ranked.head(1), settings, [objective, *SHOWN_OF_TEST]).iloc[0]
         values = ", ".join(f"{axis}={best[axis]}" for axis in settings)
         lines.append(f"{'best':10} {f'{values}   ' if values else ''}{objective} {best[objective]}")
+        lines += [f"{'':10} {line}" for line in edge_lines(sweep, ranked, settings)]
         if of_test := [f"{name} {best[name]}" for name in ("test/loss", "probe/test_acc") if name in best]:
             lines.append(f"{'test':10} {'   '.join(of_test)}")
     elif why := _unranked(found):

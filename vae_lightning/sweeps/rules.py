@@ -4,6 +4,9 @@ from collections.abc import Mapping
 
 from vae_lightning.config.rules import Rule, integer, number, optional, several, text
 
+_PARAMS = Rule("a mapping of keys to the values to sweep over", lambda value: isinstance(value, Mapping))
+_AXIS = Rule("the key of an axis", lambda value: isinstance(value, str))
+
 # The arguments of the stacked launcher, keys of hydra.launcher.
 STACKED: dict[str, Rule] = {"max_stack": optional(integer(at_least=1))}
 
@@ -12,7 +15,9 @@ _MAPPING = optional(Rule("a mapping", lambda value: isinstance(value, Mapping), 
 # Keys of hydra.sweeper.
 SWEEPER: dict[str, Rule] = {
     "max_batch_size": optional(integer(at_least=1)),
-    "params": optional(Rule("a mapping of keys to the values to sweep over", lambda value: isinstance(value, Mapping))),
+    "params": optional(_PARAMS),
+    "paired": optional(several(several(_AXIS))),
+    "grids": optional(several(_PARAMS)),
 }
 
 # Keys of hydra.sweeper in a search, besides those of every sweeper.

@@ -4,10 +4,12 @@ Hydra takes plugins only from the namespace package ``hydra_plugins`` and import
 is imported here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 
 __all__ = ["GridSweeper"]
@@ -16,19 +18,40 @@ __all__ = ["GridSweeper"]
 class GridSweeper(BasicSweeper):
     """Runs every combination of values, like Hydra's basic sweeper, but examines all jobs before it writes anything.
 
+    Axes may also be paired, and several grids may follow one another (:mod:`vae_lightning.sweeps.combinations`).
+
     Complete jobs are skipped without composing their configurations, which takes 0.1 s each. All others are checked, so
     that a bad value is refused before the first job starts and not after hours of valid jobs.
     """
 
+    def __init__(
+        self,
+        max_batch_size: int | None = None,
+        params: dict[str, str] | None = None,
+        paired: Sequence[Sequence[str]] | None = None,
+        grids: Sequence[Mapping[str, Any]] | None = None,
+    ) -> None:
+        super().__init__(max_batch_size, params)
+        self.paired, self.grids = paired or [], grids or [{}]
+
     def split_arguments(  # type: ignore[override]  # a static method there, but called on the object
         self, overrides: list[Override], max_batch_size: int | None
     ) -> list[list[list[str]]]:
-        from vae_lightning.sweeps.grid import remaining_jobs
+        from vae_lightning.sweeps.combinations import as_overrides, combinations
+        from vae_lightning.sweeps.grid import clears_up, remaining_jobs
+        from vae_lightning.sweeps.pace import expect_jobs
 
         assert self.config is not None
         assert self.hydra_context is not None
-        (jobs,) = super().split_arguments(overrides, None)
-        remaining = remaining_jobs(self.hydra_context.config_loader, self.config, jobs)
+        loader = self.hydra_context.config_loader
+        parser = OverridesParser.create(config_loader=loader)
+        with clears_up(self.config):
+            grids = (parser.parse_overrides(as_overrides(grid)) for grid in self.grids)
+            # The last values of a key count: a grid's replace those of params, the command line's replace both.
+            params, given = overrides[: len(self.params)], overrides[len(self.params) :]
+            jobs = combinations(([*params, *grid, *given] for grid in grids), self.paired)
+            remaining = remaining_jobs(loader, self.config, jobs)
+        expect_jobs(len(remaining))
         return list(self.split_overrides_to_chunks(remaining, max_batch_size)) if remaining else []
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
@@ -44,6 +67,8 @@ ConfigStore.instance().store(
         "_target_": f"{__name__}.GridSweeper",
         "max_batch_size": None,  # jobs handed to the launcher at a time; null: all
         "params": None,  # keys and the values to sweep over, in addition to the command line's
+        "paired": None,  # lists of axes whose values go side by side, [[model.latent_dim,optimizer.lr]]
+        "grids": None,  # a list of grids, each keys and values like params, run one after another
     },
     provider="vae_lightning",
 )

@@ -39,6 +39,7 @@ class StackedLauncher(BasicLauncher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         from vae_lightning.sweeps.composing import load_job
+        from vae_lightning.sweeps.pace import announce_jobs
         from vae_lightning.sweeps.stacking import stacks, train_stack
 
         assert self.config is not None
@@ -55,6 +56,7 @@ class StackedLauncher(BasicLauncher):
         found = stacks(composed, self.max_stack)
         for number, stack in enumerate(found, 1):
             log.info("stack %d of %d: %d models", number, len(found), len(stack))
+            announce_jobs([job.directory for job in stack])
             errors = train_stack(stack, Path(self.config.hydra.sweep.dir))
             for place, job in enumerate(stack):
                 task = self.task_function
