@@ -49,15 +49,16 @@ class SweepCallback(Hooks):
             refuse(error)
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        """Write the report and print a summary; exit with status 1 if a job is not complete."""
+        """Write the report and print a summary; exit with status 1 if a job is neither complete nor pruned."""
         if sys.exception() is not None:  # Hydra 1.4 also calls this when the sweep was refused or interrupted
             return
         from vae_lightning.sweeps.report import closing_lines, write_report
+        from vae_lightning.sweeps.results import ENDED
 
         sweep = Path(config.hydra.sweep.dir)
         results = write_report(sweep)
         print(f"\n{closing_lines(sweep)}")
-        unfinished = results[results["status"] != "complete"]
+        unfinished = results[~results["status"].isin(ENDED)]
         for job, status, why in zip(unfinished["job"], unfinished["status"], unfinished["why"], strict=True):
             print(f"{status:10} {os.path.relpath(sweep / job)}: {why}", file=sys.stderr)
         if len(unfinished):

@@ -13,6 +13,8 @@ __all__ = ["draw_metrics"]
 
 # The most heat maps side by side.
 MAX_PANELS = 6
+# Heat maps with a smaller share of cells are those of scattered points, such as another sweeper's random search.
+LEAST_FILLED = 0.2
 
 
 def draw_metrics(ranked: pd.DataFrame, settings: Sequence[str]) -> list[tuple[str, str, Figure]]:
@@ -30,12 +32,16 @@ def draw_metrics(ranked: pd.DataFrame, settings: Sequence[str]) -> list[tuple[st
 
 
 def _heat_maps(ranked: pd.DataFrame, settings: Sequence[str], name: str, title: str) -> Figure | None:
-    """Draw a heat map over the first two axes for each combination of the others; return None if there are too many."""
+    """Draw a heat map over the first two axes for each combination of the others.
+
+    Returns:
+        None if there would be too many heat maps, or nearly empty ones.
+    """
     others = [", ".join(f"{axis}={level_text(row[axis])}" for axis in settings[2:]) for _, row in ranked.iterrows()]
     rows, columns = (ordered_levels(ranked[axis]) for axis in settings[:2])
     combinations = product(*([f"{axis}={level}" for level in ordered_levels(ranked[axis])] for axis in settings[2:]))
     panels = [panel for panel in map(", ".join, combinations) if panel in others]
-    if len(panels) > MAX_PANELS:
+    if len(panels) > MAX_PANELS or len(ranked) < LEAST_FILLED * len(rows) * len(columns) * len(panels):
         return None
     digits = 3 if name.endswith("_acc") else 1
     cell = min(1.1, 12 / (len(columns) * len(panels)))  # inches
@@ -62,7 +68,7 @@ def _heat_maps(ranked: pd.DataFrame, settings: Sequence[str], name: str, title: 
             vmin=ranked[name].min(),
             vmax=ranked[name].max(),
         )
-        crowded = len("".join(columns)) * 0.1 > cell * len(columns)
+        crowded = len("".join(map(shown, columns))) * 0.1 > cell * len(columns)
         axes.set_xticks(range(len(columns)), [*map(shown, columns)], rotation=90 if crowded else 0)
         axes.set_yticks(range(len(rows)), [*map(shown, rows)])
         axes.set_xlabel(shown(settings[1]))
@@ -87,7 +93,7 @@ def _curve(ranked: pd.DataFrame, settings: Sequence[str], name: str, title: str)
         levels = ordered_levels(ranked[axis])
         places = [levels.index(level_text(value)) for value in ranked[axis]]
         axes.errorbar(places, ranked[name], yerr=ranked[f"{name} std"].fillna(0), fmt="o", capsize=3)
-        crowded = len("".join(levels)) > 45
+        crowded = len("".join(map(shown, levels))) > 45
         axes.set_xticks(range(len(levels)), [*map(shown, levels)], rotation=90 if crowded else 0)
         axes.margins(x=0.2)
     axes.set_xlabel(shown(axis))

@@ -1,4 +1,4 @@
-"""The report of a sweep: results.csv, summary.md and report.html."""
+"""The report of a sweep: results.csv, summary.md and report.html; of a search, also trials.csv."""
 
 import base64
 import os
@@ -10,13 +10,24 @@ from pathlib import Path
 
 import pandas as pd
 
+from vae_lightning.config.errors import one_line
 from vae_lightning.runs.directory import job_folders
 from vae_lightning.runs.rules import SWEEP
 from vae_lightning.sweeps.curves import draw_sweep_curves
 from vae_lightning.sweeps.edges import edge_lines
 from vae_lightning.sweeps.heat_maps import draw_metrics
-from vae_lightning.sweeps.results import SweepResults, read_sweep
+from vae_lightning.sweeps.levels import shortened
+from vae_lightning.sweeps.results import ENDED, SweepResults, measured, rank, read_sweep
+from vae_lightning.sweeps.search_report import (
+    best_trials,
+    dashboard,
+    draw_search,
+    search_counts,
+    search_tables,
+    trial_table,
+)
 from vae_lightning.sweeps.trade_off import draw_trade_off
+from vae_lightning.sweeps.trials import Search, read_search
 from vae_lightning.whole_files import write_figure, write_file
 
 __all__ = ["closing_lines", "report_is_due", "write_report"]
@@ -25,6 +36,9 @@ __all__ = ["closing_lines", "report_is_due", "write_report"]
 SHOWN = ["val/loss", "val/recon", "val/kl", "probe/val_acc"]
 SHOWN_OF_TEST = ["test/loss", "test/recon", "test/kl", "probe/test_acc"]
 PICTURES = {"val_loss", "probe_val_acc", "trade_off", "curves"}
+PICTURES |= {"history", "slices", "pairs", "parallel", "importances", "pruning", "pareto_front"}
+# The configurations that a sweep names at its end.
+PLACES = ("best", "second", "third", "fourth", "fifth")
 # A larger sweep spends at most this share of its time on reports.
 SMALL, SHARE = 20, 0.05
 
@@ -44,23 +58,28 @@ def report_is_due(sweep: Path) -> bool:
 
 
 def write_report(sweep: Path) -> pd.DataFrame:
-    """Write ``results.csv``, ``summary.md``, ``report.html`` and pictures to a sweep's folder; return the results."""
+    """Write a sweep's tables and pictures to its folder; return the results of its jobs."""
     began = time.time()
     found = read_sweep(sweep)
     results, ranked, settings, objective = found
+    search, unread = _search(sweep)
     write_file(sweep / "results.csv", results.to_csv(index=False))
     os.utime(sweep / "results.csv", (began, began))  # when its jobs were read: report_is_due needs a report's duration
-    tables = _tables(results, ranked, settings, objective)
     counts = ", ".join(f"{count} {status}" for status, count in results["status"].value_counts().items())
-    ranking = f"Ranked by {objective}; metrics are means over seeds ± standard deviation."
-    head = f"{len(results)} jobs: {counts}. {_unranked(found) or ranking}"
+    ranking = f"Ranked by {', '.join(search.objectives) if search else objective}"
+    ranking += "; metrics are means over seeds ± standard deviation."
+    head = f"{len(results)} jobs: {counts}. {_unranked(found) or ranking}{unread}"
+    if search is not None:
+        head = f"{search_counts(search)}. {head}"
+        write_file(sweep / "trials.csv", trial_table(search).to_csv(index=False))
     markdown = [f"# {sweep.name}", head]
     html = [f"<h1>{escape(sweep.name)}</h1><p>{escape(head)}</p>"]
-    for title, table in tables:
+    for title, table in _tables(found, search):
         markdown += [f"## {title}", _markdown(table)]
         html += [f"<h2>{escape(title)}</h2>", table.to_html(index=False, border=0, justify="left")]
-    pictures = draw_metrics(ranked, settings) + draw_trade_off(ranked, settings)
-    pictures += draw_sweep_curves(sweep, results, settings)
+    # The points of a search lie on no grid.
+    pictures = draw_metrics(ranked, settings) if search is None else draw_search(search)
+    pictures += draw_trade_off(ranked, settings) + draw_sweep_curves(sweep, results, settings, objective)
     for name in PICTURES - {name for name, _, _ in pictures}:  # left by a report on fewer jobs
         (sweep / "figures" / f"{name}.png").unlink(missing_ok=True)
     for name, title, figure in pictures:
@@ -77,23 +96,38 @@ def write_report(sweep: Path) -> pd.DataFrame:
 
 
 def closing_lines(sweep: Path) -> str:
-    """Return the lines that a sweep prints at its end: the best configuration, and the paths of the results."""
+    """Return the lines that a sweep prints at its end: the best configurations, and the paths of the results."""
     found = read_sweep(sweep)
-    _, ranked, settings, objective = found
+    search, unread = _search(sweep)
     folder = Path(os.path.relpath(sweep))
-    lines = []
-    if objective is not None and len(ranked):
-        best = _formatted(ranked.head(1), settings, [objective, *SHOWN_OF_TEST]).iloc[0]
-        values = ", ".join(f"{axis}={best[axis]}" for axis in settings)
-        lines.append(f"{'best':10} {f'{values}   ' if values else ''}{objective} {best[objective]}")
-        lines += [f"{'':10} {line}" for line in edge_lines(sweep, ranked, settings)]
-        if of_test := [f"{name} {best[name]}" for name in ("test/loss", "probe/test_acc") if name in best]:
-            lines.append(f"{'test':10} {'   '.join(of_test)}")
-    elif why := _unranked(found):
+    best = _best(found, search)
+    width = max((len(values) for values, _ in best), default=0)
+    several = search is not None and len(search.objectives) > 1
+    lines = [
+        f"{'front' if several else place:10} {f'{values:{width}}   ' if width else ''}{metrics}"
+        for place, (values, metrics) in zip(PLACES, best, strict=False)
+    ]
+    if search is None:
+        lines[1:1] = [f"{'':10} {line}" for line in edge_lines(sweep, found.ranked, found.settings)]
+    chosen = _chosen(found, search)
+    if len(chosen) and not several:
+        of_test = _formatted(chosen, [], ["test/loss", "probe/test_acc"]).iloc[0].drop("runs")
+        lines[1:1] = [f"{'test':10} {'   '.join(f'{name} {value}' for name, value in of_test.items())}"] * bool(
+            len(of_test)
+        )
+    if not lines and (why := _unranked(found)):
         lines.append(f"{'no best':10} {why}")
+    if search is not None:
+        lines.append(f"{'trials':10} {search_counts(search)}")
+    elif pruned := int((found.jobs["status"] == "pruned").sum()):
+        lines.append(f"{'pruned':10} {pruned} of {len(found.jobs)} jobs")
+    if unread:
+        lines.append(f"{'no study':10}{unread}")
     lines += [f"{'results':10} {folder / 'results.csv'}", f"{'report':10} {folder / 'report.html'}"]
     if any((job / "tensorboard").exists() for job in job_folders(sweep)):
         lines.append(f"{'monitor':10} tensorboard --logdir {shlex.quote(str(folder))}")
+    if search is not None and (command := dashboard(sweep)):
+        lines.append(f"{'dashboard':10} {command}")
     return "\n".join(lines)
 
 
@@ -108,6 +142,46 @@ img {{ max-width: 100% }}
 {body}
 </body></html>
 """
+
+
+def _search(sweep: Path) -> tuple[Search | None, str]:
+    """Return the search, if the sweep is one, and why it cannot be read, if it cannot."""
+    try:
+        return read_search(sweep), ""
+    except Exception as error:  # of any database: the jobs' files still make a report
+        return None, f" The study of the search cannot be read ({one_line(error)}), so the report lacks its trials."
+
+
+def _best(found: SweepResults, search: Search | None) -> list[tuple[str, str]]:
+    """Return the values and the objectives of the best configurations as texts, best first."""
+    if search is not None:
+        return [
+            (
+                ", ".join(f"{name}={shortened(value)}" for name, value in trial.params.items()),
+                "   ".join(
+                    f"{name} {measured(name, value, std)}"
+                    for name, value, std in zip(search.objectives, trial.values, trial.std, strict=True)
+                ),
+            )
+            for trial in best_trials(search)[: len(PLACES)]
+        ]
+    _, ranked, settings, objective = found
+    return [
+        (
+            ", ".join(f"{axis}={shortened(row[axis])}" for axis in settings),
+            f"{objective} {measured(str(objective), row[objective], row[f'{objective} std'])}",
+        )
+        for _, row in ranked.head(len(PLACES)).astype(object).iterrows()
+    ]
+
+
+def _chosen(found: SweepResults, search: Search | None) -> pd.DataFrame:
+    """Return the row of the best configuration; no row if it has no complete job in this folder."""
+    results, ranked, settings, objective = found
+    if search is None or objective is None:
+        return ranked.head(1)
+    jobs = [job for trial in best_trials(search)[:1] for job in trial.jobs]
+    return rank(results[results["job"].isin(jobs)], settings, objective).head(1)
 
 
 def _unranked(found: SweepResults) -> str | None:
@@ -125,15 +199,18 @@ def _unranked(found: SweepResults) -> str | None:
     )
 
 
-def _tables(
-    results: pd.DataFrame, ranked: pd.DataFrame, settings: Sequence[str], objective: str | None
-) -> list[tuple[str, pd.DataFrame]]:
+def _tables(found: SweepResults, search: Search | None) -> list[tuple[str, pd.DataFrame]]:
+    results, ranked, settings, objective = found
     tables = []
-    if objective is not None and len(ranked):
+    chosen = _chosen(found, search)
+    if len(chosen) and (search is None or len(search.objectives) == 1):
+        tables.append(("Test metrics of the best configuration", _formatted(chosen, settings, SHOWN_OF_TEST)))
+    if search is not None:
+        tables += search_tables(search)
+    elif objective is not None and len(ranked):
         columns = dict.fromkeys([objective, *SHOWN])
-        tables.append(("Test metrics of the best configuration", _formatted(ranked.head(1), settings, SHOWN_OF_TEST)))
         tables.append(("Configurations, best first", _formatted(ranked, settings, list(columns))))
-    incomplete = results[results["status"] != "complete"]
+    incomplete = results[~results["status"].isin(ENDED)]
     if len(incomplete):
         tables.append(("Jobs that are not complete", incomplete[["job", "status", "why"]]))
     return tables
@@ -141,12 +218,12 @@ def _tables(
 
 def _formatted(ranked: pd.DataFrame, settings: Sequence[str], metrics: Sequence[str]) -> pd.DataFrame:
     table = ranked[[*settings, "runs"]].copy()
+    for axis in settings:
+        table[axis] = [shortened(value) for value in ranked[axis]]
     for name in metrics:
         if name in ranked:
-            digits = 4 if name.endswith("_acc") else 2
             table[name] = [
-                f"{mean:.{digits}f}" + ("" if pd.isna(std) else f" ± {std:.{digits}f}")
-                for mean, std in zip(ranked[name], ranked[f"{name} std"], strict=True)
+                measured(name, mean, std) for mean, std in zip(ranked[name], ranked[f"{name} std"], strict=True)
             ]
     return table
 

@@ -7,14 +7,16 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from vae_lightning.config.errors import InputError
-from vae_lightning.runs.directory import FAILURE, JOB, job_folders, read_json, read_metrics
+from vae_lightning.runs.directory import FAILURE, JOB, PRUNED, job_folders, read_json, read_metrics
 from vae_lightning.sweeps.curves import read_curves
 
-__all__ = ["SweepResults", "axis_column", "rank", "read_jobs", "read_sweep"]
+__all__ = ["ENDED", "SweepResults", "axis_column", "measured", "rank", "read_jobs", "read_sweep"]
 
 # Columns that an axis may not have: those of a job, of a configuration, and metrics.
 _COLUMNS = ("job", "status", "why", "runs", "seconds", "epochs", "fit_seconds", "total_seconds")
 _METRICS = ("train/", "val/", "test/", "probe/", "gradient/")
+# The statuses of jobs that need not run again.
+ENDED = ("complete", "pruned")
 
 
 class SweepResults(NamedTuple):
@@ -45,8 +47,9 @@ class _Job(NamedTuple):
 def read_jobs(sweep: Path) -> pd.DataFrame:
     """Return one row per job: its name, values of the axes, status, ``why``, seconds and every final metric.
 
-    The status is ``complete``, ``failed``, ``unfinished`` for a job that is still running or was interrupted, or
-    ``damaged`` if one of its files cannot be read. The column ``why`` gives the reason for the last three.
+    The status is ``complete``, ``pruned`` if the sweep's pruner has ended the job, ``failed``, ``unfinished`` for a job
+    that is still running or was interrupted, or ``damaged`` if one of its files cannot be read. The column ``why``
+    gives the reason for all but the first.
     """
     return _table(_read_jobs(sweep))
 
@@ -96,6 +99,13 @@ def axis_column(axis: str) -> str:
     return f"{axis} (axis)" if axis in _COLUMNS or axis.startswith(_METRICS) else axis
 
 
+def measured(metric: str, mean: float, std: float) -> str:
+    """Return a metric as text, ``mean ± std`` with the digits that the metric deserves; empty if the mean is NaN."""
+    digits = 4 if metric.endswith("_acc") else 2
+    deviation = "" if pd.isna(std) else f" ± {std:.{digits}f}"
+    return "" if pd.isna(mean) else f"{mean:.{digits}f}{deviation}"
+
+
 def _table(jobs: Iterable[_Job]) -> pd.DataFrame:
     rows, axes = [job.row for job in jobs], dict.fromkeys(axis for job in jobs for axis in job.axes)
     columns = dict.fromkeys(["job", *axes, "status", "why", *(name for row in rows for name in row)])
@@ -139,6 +149,12 @@ def _outcome(job: Path) -> dict[str, Any]:
     if metrics is not None:
         read_curves(job)
         return {"status": "complete", "why": "", "seconds": metrics.get("total_seconds"), **metrics}
+    if (job / PRUNED).exists():
+        pruned = read_json(job / PRUNED)
+        if not all(isinstance(pruned.get(name), int) for name in ("epoch", "epochs")):
+            raise InputError(f"{job / PRUNED}: is damaged (it must have epoch and epochs); run it again")
+        read_curves(job)
+        return {"status": "pruned", "why": f"after epoch {pruned['epoch']} of {pruned['epochs']}"}
     if (job / FAILURE).exists():
         why = str(read_json(job / FAILURE).get("error", "")).strip()
         if not why:

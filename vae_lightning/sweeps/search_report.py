@@ -1,0 +1,124 @@
+"""The report of a search: tables and pictures of its trials, and what its pruner has saved."""
+
+import math
+import os
+import re
+import shlex
+from collections.abc import Iterable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from vae_lightning.runs.directory import read_json
+from vae_lightning.sweeps.importances import draw_importances, find_importances
+from vae_lightning.sweeps.levels import shortened
+from vae_lightning.sweeps.pareto_front import draw_front, front_of
+from vae_lightning.sweeps.results import axis_column, measured
+from vae_lightning.sweeps.trial_pictures import draw_trials
+from vae_lightning.sweeps.trials import Search, Trial
+
+__all__ = ["best_trials", "dashboard", "draw_search", "search_counts", "search_tables", "trial_table"]
+
+# The most trials in the tables of summary.md and report.html; trials.csv has all of them.
+MOST_ROWS = 50
+
+
+def trial_table(search: Search) -> pd.DataFrame:
+    """Return one row per trial, best first: number, state, objectives, parameters, epochs, seconds and jobs."""
+    rows = []
+    for trial in search.best_first():
+        row: dict[str, Any] = {"number": trial.number, "state": trial.state}
+        for name, value, std in zip(search.objectives, trial.values, trial.std, strict=True):
+            row |= {name: value, f"{name} std": std}
+        row |= {_column(name): trial.params.get(name) for name in search.scales}
+        times = {"trained": trial.trained, "planned": trial.planned, "seconds": trial.seconds}
+        rows.append(row | times | {"jobs": " ".join(trial.jobs)})
+    return pd.DataFrame(rows)
+
+
+def search_tables(search: Search) -> list[tuple[str, pd.DataFrame]]:
+    """Return the titles and tables of a search: the Pareto front, and the trials, best first."""
+    tables = []
+    if len(search.objectives) > 1 and (front := front_of(search)):
+        tables.append(("Pareto front", _readable(search, front)))
+    trials = search.best_first()
+    cut = f" ({MOST_ROWS} of {len(trials)}; trials.csv has all)" if len(trials) > MOST_ROWS else ""
+    return [*tables, (f"Trials, best first{cut}", _readable(search, trials[:MOST_ROWS]))]
+
+
+def best_trials(search: Search) -> list[Trial]:
+    """Return the trials to choose from, best first: the Pareto front of several objectives, else the complete ones."""
+    if len(search.objectives) > 1:
+        return front_of(search)
+    return [trial for trial in search.best_first() if trial.state == "complete"]
+
+
+def search_counts(search: Search) -> str:
+    """Return how many trials have which state, and what pruning has saved."""
+    states = pd.Series([trial.state for trial in search.trials], dtype=object).value_counts()
+    counts = ", ".join(f"{count} {state}" for state, count in states.items())
+    text = f"{len(search.trials)} trials" + f": {counts}" * bool(counts)
+    pruned = [trial for trial in search.trials if trial.state == "pruned" and trial.planned]
+    if not pruned:
+        return text
+    ended = [trial for trial in search.trials if trial.state in ("complete", "pruned")]
+    trained, planned = (sum(getattr(trial, name) for trial in ended) for name in ("trained", "planned"))
+    timed = [trial for trial in ended if trial.trained and math.isfinite(trial.seconds)]
+    seconds = sum(trial.seconds for trial in timed)
+    if not timed:
+        return f"{text}; {trained} of {planned} epochs trained"
+    # A trial's own speed, because the parameters may change it.
+    rates = {trial.number: trial.seconds / trial.trained for trial in timed}
+    rate = seconds / sum(trial.trained for trial in timed)
+    saved = sum((trial.planned - trial.trained) * rates.get(trial.number, rate) for trial in pruned)
+    return (
+        f"{text}; {trained} of {planned} epochs trained, so that pruning saved about {_duration(saved)} of an "
+        f"estimated {_duration(seconds + saved)}"
+    )
+
+
+def draw_search(search: Search) -> list[tuple[str, str, Figure]]:
+    """Return the name, title and figure of each picture of the trials."""
+    importances = find_importances(search)
+    pictures = draw_trials(search, [*importances[0].mean] if importances else [])
+    front = draw_front(search) if len(search.objectives) > 1 else []
+    return [*front, *pictures[:1], *draw_importances(search, importances), *pictures[1:]]
+
+
+def dashboard(sweep: Path) -> str | None:
+    """Return the command that shows a stored study in the browser; None if optuna-dashboard is not installed.
+
+    A password in the storage's URL is hidden.
+    """
+    if find_spec("optuna_dashboard") is None:
+        return None
+    storage = read_json(sweep / "search.json").get("storage") or f"sqlite:///{os.path.relpath(sweep / 'study.db')}"
+    return "optuna-dashboard " + shlex.quote(re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", storage))
+
+
+def _column(param: str) -> str:
+    """Return the column of a parameter, which must not be one of a trial's own."""
+    own = ("number", "trial", "state", "trained", "planned", "jobs")
+    return f"{param} (axis)" if param in own else axis_column(param)
+
+
+def _readable(search: Search, trials: Iterable[Trial]) -> pd.DataFrame:
+    rows = []
+    for trial in trials:
+        row: dict[str, Any] = {
+            name: measured(name, value, std)
+            for name, value, std in zip(search.objectives, trial.values, trial.std, strict=True)
+        }
+        row |= {"trial": trial.number, "state": trial.state}
+        row |= {_column(name): shortened(trial.params.get(name, "")) for name in search.scales}
+        rows.append(row | {"epochs": f"{trial.trained} of {trial.planned}" if trial.planned else ""})
+    return pd.DataFrame(rows)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
