@@ -181,8 +181,9 @@ def test_a_sweep_in_a_pipe_is_plain_text_with_the_best_configuration_at_its_end(
     values = re.search(r"latent_dim=\d+,lr=\S+", best).group().replace(",", ", ")  # type: ignore[union-attr]
     loss = re.search(r"val/loss \S+", best).group()  # type: ignore[union-attr]
     assert "test/" not in done.stdout.partition("\nbest  ")[0]
-    assert re.fullmatch(r"test       test/loss \d+\.\d\d   probe/test_acc 0\.\d{4}", lines[-4])
-    assert [lines[-5], *lines[-3:]] == [
+    assert re.fullmatch(r"test       test/loss \d+\.\d\d   probe/test_acc 0\.\d{4}", lines[-5])
+    assert lines[-4].startswith("second     latent_dim=")
+    assert [lines[-6], *lines[-3:]] == [
         f"best       {values}   {loss}",
         "results    outputs/sweeps/my sweep/results.csv",
         "report     outputs/sweeps/my sweep/report.html",

@@ -15,11 +15,12 @@ from conftest import SMALL, Command, fake_job, kill_after
 from omegaconf import OmegaConf
 
 from vae_lightning.config.axes import axis_values
+from vae_lightning.sweeps.curves import draw_sweep_curves
 from vae_lightning.sweeps.fingerprints import fingerprint
 from vae_lightning.sweeps.heat_maps import draw_metrics
 from vae_lightning.sweeps.job_name import job_name
 from vae_lightning.sweeps.report import write_report
-from vae_lightning.sweeps.results import rank, read_jobs
+from vae_lightning.sweeps.results import rank, read_jobs, read_sweep
 
 QUICK = [*SMALL, "trainer.max_epochs=1", "callbacks.probe.max_iter=20", "callbacks.figures=null"]
 
@@ -190,16 +191,54 @@ def test_a_heat_maps_cells_are_the_means_in_the_order_of_the_values(tmp_path: Pa
     assert scale.get_xlabel() == ""
 
 
-@pytest.mark.parametrize(("jobs", "drawn"), [(2, True), (11, False)])
-def test_curves_are_drawn_side_by_side_unless_there_are_too_many(jobs: int, drawn: bool, tmp_path: Path) -> None:
-    for number in range(jobs):
-        axes = {"widths": [number + 1, 8], "activation": "silu"}
-        fake_job(tmp_path, axes, **{"val/loss": 1.0})
-        rows = {"epoch": [0, 1, 2], "val/loss": [3.0, 2.0, None], "gradient/bias": [0.0, 0.1, None]}
+@pytest.mark.parametrize("jobs", [2, 13])
+def test_the_curves_of_the_ten_best_configurations_are_in_colour_and_the_others_in_grey(
+    jobs: int, tmp_path: Path
+) -> None:
+    for number, seed in product(range(jobs), (0, 1)):
+        axes = {"widths": [number + 1, 8], "seed": seed}
+        fake_job(tmp_path, axes, **{"val/loss": 1.0 + (number + 5) % jobs})
+        rows = {"epoch": [0, 1, 2], "val/loss": [300.0, 2.0 + number + seed, None], "gradient/bias": [0.0, 0.1, None]}
         table = pd.DataFrame(rows | {"gradient/noise": [0.1, 0.1, None], "probe/val_acc": [None, None, 0.5]})
         table.to_csv(tmp_path / job_name(axes) / "metrics.csv", index=False)
+    pruned = fake_job(tmp_path, {"widths": [99, 8], "seed": 0})
+    (pruned / "pruned.json").write_text('{"epoch": 1, "epochs": 3}')
+    (pruned / "metrics.csv").write_text("epoch,val/loss\n0,400\n1,300\n")
     write_report(tmp_path)
-    assert pictures(tmp_path) == ({"val_loss", "curves"} if drawn else {"val_loss"})
+    assert pictures(tmp_path) == {"val_loss", "curves"}
+    found = read_sweep(tmp_path)
+    ((_, _, figure),) = draw_sweep_curves(tmp_path, found.jobs, found.settings, found.objective)
+    losses, biases = figure.axes
+    assert (losses.get_title(), losses.get_ylabel(), losses.get_xlabel()) == ("val/loss", "nats per image", "epoch")
+    grey = [line for line in losses.lines if line.get_color() == "0.8"]
+    coloured = [line for line in losses.lines if line not in grey]
+    best_first = sorted(range(jobs), key=lambda number: (number + 5) % jobs)[:10]
+    assert [line.get_label() for line in coloured] == [f"widths=[{number + 1}, 8]" for number in best_first]
+    assert [np.asarray(line.get_ydata()).tolist() for line in coloured] == [
+        [300.0, 2.5 + number] for number in best_first
+    ]
+    assert len(grey) == jobs - len(best_first) + 1
+    assert len(losses.collections) == len(coloured)  # the bands of two seeds
+    assert len(biases.lines) == len(grey) - 1 + 2 * len(coloured)  # with the noise
+
+
+def test_the_first_epochs_do_not_rule_the_axis_of_a_curve(tmp_path: Path) -> None:
+    job = fake_job(tmp_path, {"lr": 1}, **{"val/loss": 100.0})
+    losses = [900.0, 400.0, *(110.0 - epoch for epoch in range(8))]
+    (job / "metrics.csv").write_text("epoch,val/loss\n" + "".join(f"{e},{loss}\n" for e, loss in enumerate(losses)))
+    found = read_sweep(tmp_path)
+    ((_, _, figure),) = draw_sweep_curves(tmp_path, found.jobs, found.settings, found.objective)
+    low, high = figure.axes[0].get_ylim()
+    assert 100 < low < 103
+    assert 110 < high < 115
+
+
+def test_scattered_points_give_no_heat_map(tmp_path: Path) -> None:
+    for place in range(12):
+        axes = {"lr": 0.0008897001125587898 * 1.1**place, "beta": 1 / 3 + place}
+        fake_job(tmp_path, axes, **{"val/loss": 100.0 + place})
+    write_report(tmp_path)
+    assert pictures(tmp_path) == set()
 
 
 # Through the commands.
@@ -309,6 +348,7 @@ def test_vae_report_writes_the_tables_again(results: Path) -> None:
     assert closing.splitlines() == [
         "best       latent_dim=20   val/loss 102.00 ± 2.00",
         "test       test/loss 501.00 ± 1.00",
+        "second     latent_dim=2    val/loss 111.00 ± 1.00",
         "results    s/results.csv",
         "report     s/report.html",
     ]

@@ -23,11 +23,11 @@ def front_of(search: Search) -> list[Trial]:
     A trial dominates another if it is at least as good in each objective and better in one.
     """
     trials = search.complete
-    costs = [np.array(search.costs(trial)) for trial in trials]
+    costs = np.array([search.costs(trial) for trial in trials])
     front = [
         trial
         for trial, cost in zip(trials, costs, strict=True)
-        if not any((other <= cost).all() and (other < cost).any() for other in costs)
+        if not ((costs <= cost).all(axis=1) & (costs < cost).any(axis=1)).any()
     ]
     return sorted(front, key=search.costs)
 
@@ -86,11 +86,13 @@ def draw_front(search: Search) -> list[tuple[str, str, Figure]]:
         for trial in front:
             place_of = (trial.values[x], trial.values[y])
             axes.annotate(str(trial.number), place_of, (4, 3), textcoords="offset points", fontsize=7)
-        for set_limits, place in ((axes.set_xlim, x), (axes.set_ylim, y)):
-            set_limits(window([trial.values[place] for trial in search.complete], search.higher[place])[0])
+        ends = [window([trial.values[place] for trial in search.complete], search.higher[place]) for place in (x, y)]
+        axes.set(xlim=ends[0][0], ylim=ends[1][0])
+        hidden = int((ends[0][1] | ends[1][1]).sum())
         axes.set_xlabel(metric_label(search.objectives[x]))
         axes.set_ylabel(metric_label(search.objectives[y]))
-        axes.set_title("Pareto front, with the trials' numbers", fontsize=9)
+        beyond = f"; {hidden} beyond the axes" * bool(hidden)
+        axes.set_title(f"Pareto front, with the trials' numbers{beyond}", fontsize=9)
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
     last.step([trial.number for trial in search.complete], hypervolumes(search), where="post", marker=".")

@@ -40,6 +40,7 @@ def draw_trade_off(ranked: pd.DataFrame, settings: Sequence[str]) -> list[tuple[
     for set_limits, (ends, beyond) in ((axes.set_xlim, limits[0]), (axes.set_ylim, limits[1])):
         if beyond.any():
             set_limits(ends)
+            written += f"; {beyond.sum()} beyond the axis"
     axes.set_title(shown("loss against probe accuracy" + written), fontsize=9)
     axes.set_xlabel("validation loss, nats per image")
     axes.set_ylabel("probe accuracy, validation")

@@ -131,7 +131,7 @@ def _slices(search: Search, names: Sequence[str]) -> Figure:
 
 def _pairs(search: Search, names: Sequence[str]) -> Figure:
     """Draw the trials over each pair of parameters, coloured by the first objective."""
-    size = len(names) - 1
+    size, worst_first = len(names) - 1, _worst_first(search)
     figure = Figure(figsize=(1.6 + 2.5 * size, 0.8 + 2.3 * size), dpi=120, layout="constrained")
     panels = figure.subplots(size, size, squeeze=False)
     colours = _Colours(search)
@@ -140,12 +140,10 @@ def _pairs(search: Search, names: Sequence[str]) -> Figure:
     for x, y in combinations(range(len(names)), 2):
         axes = panels[y - 1, x]
         axes.set_visible(True)
-        # The best trials are drawn last, so that none is hidden.
-        trials = [trial for trial in search.best_first()[::-1] if {names[x], names[y]} <= {*trial.params}]
-        trials = [trial for trial in trials if trial in search.complete]
+        trials = [trial for trial in worst_first if {names[x], names[y]} <= {*trial.params}]
         places = [_place(axis, search, name, trials) for axis, name in ((axes.xaxis, names[x]), (axes.yaxis, names[y]))]
         axes.scatter(*places, color=[*map(colours, trials)], s=18, lw=0.3, ec="0.3")
-        if len(search.objectives) == 1 and trials and trials[-1] == search.best_first()[0]:
+        if len(search.objectives) == 1 and trials and trials[-1] is worst_first[-1]:
             axes.plot(places[0][-1], places[1][-1], "*", color="tab:red", ms=11, mec="white")
         axes.set_xlabel(shown(names[x]) if y == size else "", fontsize=8)
         axes.set_ylabel(shown(names[y]) if x == 0 else "", fontsize=8)
@@ -159,7 +157,7 @@ def _parallel(search: Search, names: Sequence[str]) -> Figure:
     figure = Figure(figsize=(1.8 + 1.5 * (len(names) + len(search.objectives)), 4.2), dpi=120, layout="constrained")
     axes = figure.subplots()
     colours = _Colours(search)
-    trials = [trial for trial in search.best_first()[::-1] if trial in search.complete]
+    trials = _worst_first(search)
     columns = [
         (shown(name), [trial.params.get(name, ABSENT) for trial in trials], search.scales[name]) for name in names
     ]
@@ -224,6 +222,11 @@ def _pruning(search: Search) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
         axes.grid(alpha=0.3)
     return figure
+
+
+def _worst_first(search: Search) -> list[Trial]:
+    """Return the complete trials in the order of drawing, so that no good one is hidden."""
+    return sorted(search.complete, key=search.costs, reverse=True)
 
 
 class _Colours:
