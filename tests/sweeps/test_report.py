@@ -151,6 +151,9 @@ def test_a_large_sweep_spends_little_of_its_time_on_reports(tmp_path: Path) -> N
         fake_job(tmp_path, {"seed": next(jobs)}, **{"val/loss": 1.0})
     write_report(tmp_path)
     assert report_is_due(tmp_path)
+    (tmp_path / "search.json").touch()  # a search's report takes longer
+    assert not report_is_due(tmp_path)
+    (tmp_path / "search.json").unlink()
     for _ in range(15):
         fake_job(tmp_path, {"seed": next(jobs)})
     ended = time.time()

@@ -27,7 +27,7 @@ from vae_lightning.sweeps.search_report import (
     trial_table,
 )
 from vae_lightning.sweeps.trade_off import draw_trade_off
-from vae_lightning.sweeps.trials import Search, read_search
+from vae_lightning.sweeps.trials import SEARCH, Search, read_search
 from vae_lightning.whole_files import write_figure, write_file
 
 __all__ = ["closing_lines", "report_is_due", "write_report"]
@@ -39,16 +39,17 @@ PICTURES = {"val_loss", "probe_val_acc", "trade_off", "curves"}
 PICTURES |= {"history", "slices", "pairs", "parallel", "importances", "pruning", "pareto_front"}
 # The configurations that a sweep names at its end.
 PLACES = ("best", "second", "third", "fourth", "fifth")
-# A larger sweep spends at most this share of its time on reports.
+# A larger sweep, or a search, spends at most this share of its time on reports.
 SMALL, SHARE = 20, 0.05
 
 
 def report_is_due(sweep: Path) -> bool:
-    """Return whether to write the report after a job: always in a small sweep, otherwise as time permits.
+    """Return whether to write the report after a job: always in a small grid, otherwise as time permits.
 
-    A report reads every job, so that reports after each of n jobs would take a time that grows with n squared.
+    A report reads every job, so that reports after each of n jobs would take a time that grows with n squared. Those of
+    a search take seconds from the first trials on.
     """
-    if sum(entry.is_dir() for entry in os.scandir(sweep)) <= SMALL:
+    if not (sweep / SEARCH).exists() and sum(entry.is_dir() for entry in os.scandir(sweep)) <= SMALL:
         return True
     try:
         began, ended = ((sweep / name).stat().st_mtime for name in ("results.csv", "report.html"))
