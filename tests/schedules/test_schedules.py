@@ -1,5 +1,7 @@
 """Schedules, step by step."""
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 
@@ -27,6 +29,22 @@ from vae_lightning.schedules.warm_up import WarmUp
 )
 def test_factors(schedule: Schedule, factors: dict[int, float]) -> None:
     assert {step: schedule(step) for step in factors} == pytest.approx(factors)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "steps"),
+    [
+        (Constant(), []),
+        (WarmUp(steps=4), range(4)),
+        (Cosine(steps=20), []),
+        (Cosine(steps=20, warmup_steps=3), range(3)),
+        (Cyclical(period=10, rising=0.3), [0, 1, 2, 10, 11, 12, 20, 21, 22]),
+        (Staircase(at=[10, 20], factors=[0.5, 0.1]), []),
+        (Staircase(at=[4, 6, 9], factors=[0.5, 2, 1]), range(6)),
+    ],
+)
+def test_steps_of_a_warm_up(schedule: Schedule, steps: Sequence[int]) -> None:
+    assert [step for step in range(30) if schedule.warms_up(step)] == [*steps]
 
 
 def test_what_cannot_be_is_refused() -> None:

@@ -38,3 +38,6 @@ class Cosine(Schedule):
             return (step + 1) / self.warmup_steps
         done = min(1.0, (step - self.warmup_steps) / (self.steps - self.warmup_steps))
         return self.end + (1 - self.end) * 0.5 * (1 + math.cos(math.pi * done))
+
+    def warms_up(self, step: int) -> bool:
+        return step < self.warmup_steps

@@ -27,3 +27,7 @@ class Cyclical(Schedule):
 
     def __call__(self, step: int) -> float:
         return min(1.0, step % self.period / (self.rising * self.period))
+
+    def warms_up(self, step: int) -> bool:
+        # Steps at the maximum can be compared from period to period, and no others.
+        return self(step) < 1

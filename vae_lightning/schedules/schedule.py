@@ -14,3 +14,10 @@ class Schedule(ABC):
     @abstractmethod
     def __call__(self, step: int) -> float:
         """Return the factor of an optimiser step, counted from 0."""
+
+    def warms_up(self, step: int) -> bool:
+        """Return whether a step belongs to a warm-up: the losses of later steps cannot be compared with its own.
+
+        A schedule without a warm-up, or with a decay alone, need not define it.
+        """
+        return False

@@ -30,3 +30,6 @@ class Staircase(Schedule):
 
     def __call__(self, step: int) -> float:
         return self.factors[bisect_right(self.at, step)]
+
+    def warms_up(self, step: int) -> bool:
+        return max(self.factors[bisect_right(self.at, step) :]) > self(step)

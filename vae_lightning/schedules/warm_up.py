@@ -23,3 +23,6 @@ class WarmUp(Schedule):
 
     def __call__(self, step: int) -> float:
         return self.start + (1 - self.start) * min(1.0, step / self.steps)
+
+    def warms_up(self, step: int) -> bool:
+        return step < self.steps
