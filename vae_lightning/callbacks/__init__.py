@@ -1,4 +1,4 @@
-"""Callbacks: curves, figures, gradient statistics, the linear probe, progress, speed and interruption."""
+"""Callbacks: curves, early stopping, figures, gradients, the linear probe, progress, speed and interruption."""
 
 import lazy_loader
 

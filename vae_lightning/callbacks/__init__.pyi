@@ -1,4 +1,5 @@
 from .curves import Curves
+from .early_stopping import EarlyStopping
 from .figures import Figures
 from .gradient_statistics import GradientStatistics
 from .interruption import Interrupted, Interruption
@@ -9,6 +10,7 @@ from .throughput import Throughput
 
 __all__ = [
     "Curves",
+    "EarlyStopping",
     "Figures",
     "GradientStatistics",
     "Interrupted",

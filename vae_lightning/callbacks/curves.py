@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
+from vae_lightning.callbacks.early_stopping import position
 from vae_lightning.config.arguments import checked
 from vae_lightning.evaluation.curves import draw_curves
 from vae_lightning.whole_files import write_figure, write_file
@@ -22,7 +23,8 @@ class Curves(Callback):
 
     The rows are part of every checkpoint, so the curves of a resumed run have neither gaps nor duplicates: rows written
     after the checkpoint are dropped, and the checkpoint's own epoch is logged again, because the loggers may have
-    missed it. A validation after the fit adds to the row of the last epoch.
+    missed it. A validation after the fit adds to the row of the epoch whose weights
+    the model has, and the row of the test names that epoch: the last one unless EarlyStopping has restored another.
 
     Arguments:
         table: the CSV file; its columns are ``epoch`` (from 0), ``step`` (optimiser steps) and every metric except
@@ -66,7 +68,8 @@ class Curves(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn == TrainerFn.VALIDATING and self.rows:
-            self.rows[-1] |= self._new(trainer)
+            _, step = position(trainer)
+            next((row for row in self.rows if row["step"] == step), self.rows[-1]).update(self._new(trainer))
             self._write(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -91,7 +94,8 @@ class Curves(Callback):
         return None
 
     def _add_row(self, trainer: Trainer) -> None:
-        self.rows.append({"epoch": trainer.current_epoch, "step": trainer.global_step, **self._new(trainer)})
+        epoch, step = position(trainer)
+        self.rows.append({"epoch": epoch, "step": step, **self._new(trainer)})
         self._write(trainer)
 
     def _new(self, trainer: Trainer) -> dict[str, float]:

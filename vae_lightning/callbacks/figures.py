@@ -9,6 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
+from vae_lightning.callbacks.early_stopping import position
 from vae_lightning.config.arguments import checked
 from vae_lightning.config.errors import InputError
 from vae_lightning.data.selection import places, watched_images
@@ -100,7 +101,7 @@ class Figures(Callback):
         if trainer.is_global_zero:
             batches = trainer.datamodule.test_dataloader()  # type: ignore[attr-defined]
             images, mean, labels = self.write(_vae(pl_module), batches, "test images")
-            show_embedding(trainer.loggers, "mu", mean, labels, images, trainer.global_step)
+            show_embedding(trainer.loggers, "mu", mean, labels, images, position(trainer)[1])
 
     def write(self, vae: VAE, batches: Iterable[Any], title: str) -> tuple[Tensor, Tensor, Tensor | None]:
         """Write the PNG files with :func:`vae_lightning.evaluation.figures.write_figures`; return its result."""

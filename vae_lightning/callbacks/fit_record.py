@@ -28,7 +28,7 @@ class FitRecord(Callback):
     Attributes:
         earlier: the seconds of the fit and of the whole run before this command.
         validated: the digest of the weights that were validated last; None before.
-        saved: the digest of the weights that were saved last; None before.
+        saved: the digest of the weights in the last checkpoint, saved or loaded; None before.
     """
 
     works_in_blocks = True
@@ -55,10 +55,10 @@ class FitRecord(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._fit_began = time.perf_counter()
-        trainer.should_stop = self._finished
+        trainer.should_stop = trainer.should_stop or self._finished  # EarlyStopping may know that training has stopped
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        self._epochs = checkpoint["epoch"] + 1
+        self._epochs, self.saved = checkpoint["epoch"] + 1, digest(checkpoint["state_dict"].values())
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._epochs = None
@@ -86,6 +86,8 @@ class FitRecord(Callback):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         self.saved = digest(checkpoint["state_dict"].values())
+        if trainer.state.finished:  # and Lightning has counted the epoch
+            checkpoint["epoch"] -= 1
 
 
 def digest(weights: Iterable[Tensor]) -> int:

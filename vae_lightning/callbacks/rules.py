@@ -1,10 +1,17 @@
 """Rules for the arguments of callbacks."""
 
-from vae_lightning.config.rules import Rule, integer, optional, target, text
+from vae_lightning.config.rules import Rule, boolean, integer, number, one_of, optional, target, text
 from vae_lightning.evaluation.rules import PROBE
 
 RULES: dict[str, dict[str, Rule]] = {
     "Curves": {"table": text, "picture": text},
+    "EarlyStopping": {
+        "monitor": text,
+        "mode": one_of("min", "max"),
+        "patience": integer(at_least=1),
+        "min_delta": number(at_least=0),
+        "restore_best": boolean,
+    },
     "Figures": {
         "directory": text,
         "every_n_epochs": optional(integer(at_least=1)),

@@ -74,7 +74,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     evaluation.draw(run)
     write_json(run / EVALUATION, {"protocol": evaluation.protocol, **results})
     # The run's own train/loss is a mean over an epoch in which the weights changed.
-    print_beside_stored(again, stored if split != "train" else {}, options["checkpoint"])
+    print_beside_stored(again, stored if split != "train" else {}, options["checkpoint"], evaluation.epoch)
     print_closer(results, evaluation.protocol)
     print(f"\nwritten to {run / EVALUATION}; pictures in {run / 'figures'}")
     return results

@@ -7,9 +7,10 @@ from typing import Any
 __all__ = ["print_beside_stored", "print_closer"]
 
 
-def print_beside_stored(metrics: Mapping[str, float], stored: Mapping[str, float], checkpoint: str) -> None:
-    """Print the losses and accuracies of a checkpoint beside those that the run stored at its end."""
+def print_beside_stored(metrics: Mapping[str, float], stored: Mapping[str, float], checkpoint: str, epoch: int) -> None:
+    """Print the epoch, losses and accuracies of a checkpoint beside those that the run stored at its end."""
     print(f"\n{checkpoint + '.ckpt':18}{'now':>22}{'at the end of the run':>26}")
+    print(f"{'epoch':18}{epoch:>22}{stored.get('restored/epoch', stored.get('epochs', '-')):>26}")
     for name, value in metrics.items():
         print(f"{name:18}{value:>22}{stored.get(name, '-'):>26}")
 

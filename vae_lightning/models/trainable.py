@@ -243,7 +243,8 @@ class Trainable(LightningModule):
             (automatic if self.automatic_optimization else manual)["total"] |= {"ready": step, "completed": step}
         if checkpoint.get("lr_schedulers") == []:
             checkpoint["lr_schedulers"] = [{"last_epoch": step}]
-        self.posterior.step = step
+        # EarlyStopping may have put the weights of an earlier step back.
+        self.posterior.step = checkpoint.get("restored", {}).get("step", step)
 
     def _end_step(self) -> None:
         self.posterior.step = self.global_step
@@ -337,5 +338,5 @@ class Trainable(LightningModule):
         self.log_dict(self._named(name, values), **options)
 
     def _log_position(self) -> None:
-        """Log over optimiser steps; by default Lightning counts batches and adds a curve of the epoch."""
-        self.log("step", float(self.global_step))
+        """Log over the weights' steps; by default Lightning counts batches and adds a curve of the epoch."""
+        self.log("step", float(self.posterior.step))

@@ -19,7 +19,7 @@ class Posterior(nn.Module, ABC):
         latent_dim: number of latent variables.
 
     Attributes:
-        step: number of optimiser steps so far, for families that change during training.
+        step: number of optimiser steps that led to the weights, for families that change during training.
     """
 
     # The set of values of the latents; a prior must have the same.

@@ -87,6 +87,7 @@ def check_config(config: Mapping[str, Any]) -> None:
     check_sizes(config)
     for name, node in config["callbacks"].items():
         _check_file_name(f"callbacks.{name}", node or {})
+        _check_restoring(f"callbacks.{name}", node or {}, config["callbacks"])
         several_C = isinstance((node or {}).get("C"), list | tuple) and len(node["C"]) > 1
         if several_C and config["data"].get("val_size") == 0:
             raise InputError(
@@ -102,3 +103,10 @@ def _check_file_name(key: str, node: Mapping[str, Any]) -> None:
         raise InputError(
             f"{key}.save_top_k={kept}: must be 1, because {key}.filename={name} has no {{epoch}} or {{step}}"
         )
+
+
+def _check_restoring(key: str, node: Mapping[str, Any], callbacks: Mapping[str, Any]) -> None:
+    """Refuse to put the best weights back where a metric is that of averaged weights, which differ from them."""
+    averaging = (name for name, each in callbacks.items() if each and str(each.get("_target_")).endswith("Averaging"))
+    if node.get("restore_best") and (average := next(averaging, None)) is not None:
+        raise InputError(f"{key}.restore_best=true: must be false, because callbacks.{average} averages the weights")

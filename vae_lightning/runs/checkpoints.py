@@ -18,7 +18,15 @@ from vae_lightning.config.targets import find_class
 from vae_lightning.models.vae import VAE
 from vae_lightning.runs.directory import checkpoint_path
 
-__all__ = ["SafeCheckpointIO", "checkpoints", "fitting_checkpoint", "load_vae", "read_checkpoint", "restoring"]
+__all__ = [
+    "SafeCheckpointIO",
+    "checkpoints",
+    "fitting_checkpoint",
+    "load_vae",
+    "read_checkpoint",
+    "restoring",
+    "weights_epoch",
+]
 
 log = logging.getLogger(__name__)
 
@@ -133,6 +141,17 @@ def load_vae(path: Path, target: object) -> VAE:
     read_checkpoint(path)  # refuses a damaged checkpoint
     with fitting_checkpoint(path):
         return model_class.load_from_checkpoint(path, map_location="cpu", weights_only=True)
+
+
+def weights_epoch(path: Path) -> int:
+    """Return the epoch, counted from 1, whose weights a checkpoint holds; EarlyStopping may have restored earlier ones.
+
+    Raises:
+        InputError: if the checkpoint is damaged.
+    """
+    content = read_checkpoint(path)
+    epoch: int = content["restored"]["epoch"] if "restored" in content else content["epoch"] + 1
+    return epoch
 
 
 def checkpoints(run: Path) -> Iterator[tuple[Path, dict[str, Any]]]:

@@ -25,10 +25,14 @@ def closing_table(metrics: Mapping[str, float], run: Path, monitors: Iterable[st
             lines.append(f"{title:14}" + "".join(f"{cell:>10}" for cell in cells))
     epochs = f"{metrics['epochs']:.0f} epoch{'s' * (metrics['epochs'] != 1)}"
     lines += ["", f"{epochs} in {metrics['fit_seconds']:.1f} s; losses in nats per image"]
-    for name, value in metrics.items():
-        if name.startswith("best/") and name != "best/epoch":
-            digits = 4 if "acc" in name else 2
-            lines.append(f"best epoch {metrics['best/epoch']:.0f}: {name.removeprefix('best/')} {value:.{digits}f}")
+    best, stopped = _best(metrics, "best/"), _best(metrics, "stopped/best/")
+    if "stopped/epoch" in metrics:
+        of = f" of {metrics['stopped/max_epochs']:.0f}" if "stopped/max_epochs" in metrics else ""
+        shown_best = "".join(f", best {epoch} ({value})" for epoch, value in stopped)
+        lines.append(f"stopped at epoch {metrics['stopped/epoch']:.0f}{of}{shown_best}")
+    lines += [f"best epoch {epoch}: {value}" for epoch, value in best if (epoch, value) not in stopped]
+    if "restored/epoch" in metrics:
+        lines.append(f"numbers of the weights of epoch {metrics['restored/epoch']:.0f}")
     places = {
         "numbers": run / METRICS,
         "curves": run / CURVES,
@@ -38,3 +42,10 @@ def closing_table(metrics: Mapping[str, float], run: Path, monitors: Iterable[st
     lines += [f"{title:10} {place}" for title, place in places.items() if place.exists()]
     lines += [f"{'monitor':10} {command}" for command in monitors]
     return "\n".join(lines)
+
+
+def _best(metrics: Mapping[str, float], prefix: str) -> list[tuple[str, str]]:
+    """Return the best epoch and the value of each metric that is monitored, as text."""
+    values = {name.removeprefix(prefix): value for name, value in metrics.items() if name.startswith(prefix)}
+    epoch = values.pop("epoch", None)
+    return [(f"{epoch:.0f}", f"{name} {value:.{4 if 'acc' in name else 2}f}") for name, value in values.items()]

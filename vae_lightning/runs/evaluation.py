@@ -24,7 +24,7 @@ from vae_lightning.evaluation.log_likelihood import log_likelihood
 from vae_lightning.evaluation.probe import linear_probe
 from vae_lightning.models.encode_all import encode_all
 from vae_lightning.posteriors.statistics import active_units, mean_kl
-from vae_lightning.runs.checkpoints import load_vae
+from vae_lightning.runs.checkpoints import load_vae, weights_epoch
 from vae_lightning.runs.directory import CURVES, stored_metrics
 from vae_lightning.runs.warnings import filter_warnings
 from vae_lightning.streams import NormalStream, generator
@@ -59,6 +59,7 @@ class Evaluation:
                 "split=train: must be test or val, unless data is an ImageDataModule, which orders its training images"
             )
         self.vae = load_vae(checkpoint, config["model"].get("_target_"))
+        self.epoch = weights_epoch(checkpoint)
         node = config["callbacks"].get("probe")
         self.probe = build("callbacks.probe", node, LinearProbe) if node else None
         self.trainer = build(
@@ -78,6 +79,7 @@ class Evaluation:
         weights = next(self.vae.parameters())
         return {
             "checkpoint": self.options["checkpoint"],
+            "epoch": self.epoch,
             "split": self.split,
             "images": len(self.images),
             "all_images": self.options["images"] is None,

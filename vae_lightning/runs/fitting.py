@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.profilers import Profiler
 from omegaconf import OmegaConf
 
+from vae_lightning.callbacks.early_stopping import restored
 from vae_lightning.callbacks.fit_record import FitRecord, digest
 from vae_lightning.callbacks.interruption import Interruption
 from vae_lightning.callbacks.objective_report import ObjectiveReport
@@ -98,8 +99,8 @@ def fit_and_test(config: Mapping[str, Any], report: Callable[[int, float], bool]
                 if rank() == 0:
                     run.prune(reported.pruned)
                 return {}
-        if state is not None and state["global_step"] == trainer.global_step:  # nothing was left to train
-            model.load_state_dict(state["state_dict"])
+        if state is not None and state["global_step"] == trainer.global_step and restored(trainer) is None:
+            model.load_state_dict(state["state_dict"])  # nothing was left to train: the average, not what it is of
         if fit is None:
             save_again(trainer, model, record)
             logged = logged_by_fit(trainer, model, data, record)
@@ -133,7 +134,7 @@ def built_parts(trainer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def save_again(trainer: pl.Trainer, model: pl.LightningModule, record: FitRecord) -> None:
-    """Save the last checkpoint again if a callback has changed the weights since, as weight averaging does."""
+    """Save the last checkpoint again if a callback has changed the weights since: weight averaging, early stopping."""
     if record.saved in (None, digest(model.state_dict().values())):
         return
     for callback in trainer.checkpoint_callbacks:
@@ -144,9 +145,17 @@ def save_again(trainer: pl.Trainer, model: pl.LightningModule, record: FitRecord
 def logged_by_fit(
     trainer: pl.Trainer, model: pl.LightningModule, data: pl.LightningDataModule, record: FitRecord
 ) -> dict[str, float]:
-    """Return the metrics of a fit; validate again if the last validation was of other weights than the final ones."""
-    logged = dict(trainer.callback_metrics)
-    if record.validated != digest(model.state_dict().values()) and trainer.enable_validation:
+    """Return the metrics of a fit; validate again if the last validation was of other weights than the final ones.
+
+    If EarlyStopping has put the weights of an earlier epoch back, the metrics are that epoch's.
+    """
+    earlier = restored(trainer)
+    if earlier is None:
+        logged = dict(trainer.callback_metrics)
+        validated = record.validated == digest(model.state_dict().values())
+    else:
+        logged, validated = dict(earlier.best["metrics"]), earlier.best["validated"]
+    if not validated and trainer.enable_validation:
         trainer.validate(model, datamodule=data, verbose=False)
         logged |= trainer.callback_metrics
     return {name: float(value) for name, value in logged.items() if "/" in name}

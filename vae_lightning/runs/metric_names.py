@@ -20,6 +20,7 @@ _PROBE = {"probe/train_acc", "probe/val_acc"}
 # A callback that is not among these may log anything, as Lightning's LearningRateMonitor does.
 _OF_CALLBACKS: dict[str, set[str]] = {
     "vae_lightning.callbacks.Curves": set(),
+    "vae_lightning.callbacks.EarlyStopping": set(),
     "vae_lightning.callbacks.Figures": set(),
     "vae_lightning.callbacks.GradientStatistics": {f"gradient/{n}" for n in ("bias", "noise", "variance", "norm")},
     "vae_lightning.callbacks.LinearProbe": _PROBE,

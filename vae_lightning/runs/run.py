@@ -13,9 +13,10 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from omegaconf import OmegaConf
 
 from vae_lightning.callbacks.curves import Curves
+from vae_lightning.callbacks.early_stopping import EarlyStopping
 from vae_lightning.config.errors import InputError
 from vae_lightning.config.targets import build, find_class
-from vae_lightning.runs.checkpoints import read_checkpoint
+from vae_lightning.runs.checkpoints import weights_epoch
 from vae_lightning.runs.directory import (
     CONFIG,
     ENVIRONMENT,
@@ -132,9 +133,12 @@ class Run:
 
         Arguments:
             logged: the Trainer's metrics. After a resume they lack the earlier epochs, which the curves have.
-            step: the number of optimiser steps.
+            step: the number of optimiser steps; EarlyStopping may have put the weights of an earlier one back.
         """
         everything = dict(logged)
+        stopping = [callback for callback in self.callbacks.values() if isinstance(callback, EarlyStopping)]
+        for each in stopping:
+            step = each.best["step"] if each.restored else step
         for callback in self.callbacks.values():
             if isinstance(callback, Curves):
                 earlier = {name for row in callback.rows for name in row}
@@ -144,6 +148,8 @@ class Run:
                     everything |= row
         stages = ("train/", "val/", "test/", "probe/", "gradient/")
         found = {name: float(value) for stage in stages for name, value in everything.items() if name.startswith(stage)}
+        for each in stopping:
+            found |= each.outcome
         return found | self._best()
 
     def _best(self) -> dict[str, float]:
@@ -153,7 +159,7 @@ class Run:
             if isinstance(callback, ModelCheckpoint) and callback.monitor and callback.best_model_score is not None:
                 path = Path(callback.best_model_path)
                 if path.is_file():
-                    epoch = read_checkpoint(path)["epoch"] + 1
+                    epoch = weights_epoch(path)
                     found |= {"best/epoch": epoch, f"best/{callback.monitor}": float(callback.best_model_score)}
         return found
 
