@@ -275,7 +275,22 @@ for table in (SETTINGS, SWEEP, TRAINER, OPTIMIZER, STACKED, EVALUATE, EXPORT):
 # Not 1.0, which is a whole number in JSON, and neither infinity nor NaN, which JSON does not have.
 VALUES: list[Any] = [
     *(None, True, False, 0, 1, -1, 2, 10, 32, 0.5, 1.5, -0.5),
-    *("", "1", "x", "none", "test", "auto", "relu", "continue", "last", "ddp", "32-true", "balanced", "discrete"),
+    *(
+        "",
+        "1",
+        "x",
+        "none",
+        "test",
+        "auto",
+        "relu",
+        "continue",
+        "last",
+        "ddp",
+        "32-true",
+        "balanced",
+        "discrete",
+        "min",
+    ),
     *("val/loss", "test/loss", "probe/val_acc"),
     *([], [0], [1], [1, 2], [1, 2, 3], [0.5, 0.5], [0.5, 1.5], ["x"], [True], [None], {}, {"_target_": "x"}),
 ]

@@ -107,6 +107,7 @@ def test_it_continues_from_its_state(cut: int) -> None:
 # What it waits for: two steps an epoch.
 
 WARM_UP = "{_target_: vae_lightning.schedules.WarmUp, steps: 7, start: 0.5}"
+STAIRS = "{_target_: vae_lightning.schedules.Staircase, at: [4, 8, 12, 16], factors: [0.9, 0.8, 0.7, 0.6]}"
 
 
 @pytest.mark.parametrize(
@@ -167,7 +168,7 @@ def validated(checkpoint: Path) -> dict[str, float]:
         ["trainer.check_val_every_n_epoch=null", "+trainer.val_check_interval=3"],
         ["+trainer.gradient_clip_val=1"],
         ["+trainer.max_steps=17"],
-        ["posterior=concrete_bernoulli", "posterior.relaxed_evaluation=true", f"posterior.schedule={WARM_UP}"],
+        ["posterior=concrete_bernoulli", "posterior.relaxed_evaluation=true", f"posterior.schedule={STAIRS}"],
     ],
     ids=str,
 )
