@@ -16,6 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import torch
 from single_run import article, timed
 
 from vae_lightning.data.published import FILES
@@ -33,13 +34,13 @@ def main() -> None:
         for name in FILES:  # torchvision needs them unpacked
             (raw / name).write_bytes(gzip.decompress((root / f"{name}.gz").read_bytes()))
         for seed in options.seeds:
-            plain = [sum(timed(epoch) for epoch in [article(Path(scratch))] * 5)]
+            plain = [sum(timed(epoch) for epoch in [article(Path(scratch), torch.device("cpu"))] * 5)]
             began = time.perf_counter()
             run = Path(scratch, str(seed))
             command = [sys.executable, "-m", "vae_lightning.commands.train", "experiment=strong", f"data.root='{root}'"]
             subprocess.run([*command, f"seed={seed}", f"hydra.run.dir='{run}'"], check=True, stdout=subprocess.DEVNULL)
             whole = time.perf_counter() - began
-            plain.append(sum(timed(epoch) for epoch in [article(Path(scratch))] * 5))
+            plain.append(sum(timed(epoch) for epoch in [article(Path(scratch), torch.device("cpu"))] * 5))
             metrics = json.loads((run / "metrics.json").read_text())
             print(
                 f"seed {seed}: strong {whole:.1f} s in all, {metrics['fit_seconds']:.1f} s of training; "

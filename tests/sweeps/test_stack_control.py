@@ -120,15 +120,8 @@ class FakeRun(SimpleNamespace):
 
 
 def run(callback: Seen, **attributes: Any) -> Any:
-    nothing = {
-        "state": None,
-        "error": None,
-        "vae": None,
-        "fit": None,
-        "seconds": {"fit": 0.0, "total": 0.0},
-        "active": True,
-    }
-    return SimpleNamespace(**nothing | attributes, own_callbacks=[callback], loggers={"mine": Logged()})
+    nothing = {"state": None, "error": None, "vae": None, "fit": None, "seconds": {"fit": 0.0, "total": 0.0}}
+    return FakeRun(**nothing | attributes, own_callbacks=[callback], loggers={"mine": Logged()})
 
 
 def views_of(runs: list[Any]) -> CallbackViews:

@@ -154,7 +154,7 @@ class EarlyStopping(Callback):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if self.restored:
-            checkpoint["restored"] = {name: self.best[name] for name in ("epoch", "step")}
+            checkpoint["restored"] = self.origin
 
     def _exchange(self, model: LightningModule, step: int) -> None:
         """Exchange the model's weights, which it had after a given number of steps, and the other ones."""
@@ -163,6 +163,11 @@ class EarlyStopping(Callback):
         if isinstance(posterior := getattr(model, "posterior", None), Posterior):
             posterior.step = other["step"]
         self.restored = not self.restored
+
+    @property
+    def origin(self) -> dict[str, int]:
+        """The epoch and the optimiser step of the best weights."""
+        return {name: self.best[name] for name in ("epoch", "step")}
 
     @property
     def outcome(self) -> dict[str, float]:

@@ -28,7 +28,7 @@ from vae_lightning.signals import resumes_by
 from vae_lightning.sweeps.combinations import axes_of
 from vae_lightning.sweeps.jobs import STOPPED
 from vae_lightning.sweeps.objectives import check_objectives
-from vae_lightning.sweeps.rules import EXTRAS, SEARCH, STACKED, SWEEPER
+from vae_lightning.sweeps.rules import EXTRAS, SEARCH, STACKED, SWEEPER, prunes
 from vae_lightning.whole_files import leftovers
 
 __all__ = ["SweepCallback"]
@@ -83,9 +83,11 @@ def _check(config: DictConfig) -> None:
         _check_plugin(f"hydra.{name}", hydra[name], base)
     check(hydra.launcher, STACKED, "hydra.launcher.")
     check(resolved(hydra.sweeper), SWEEPER, "hydra.sweeper.")
+    if prunes(hydra.sweeper.get("pruner")):
+        check_installed(f"hydra.sweeper.pruner._target_={hydra.sweeper.pruner.get('_target_')}", "optuna")
     if "n_trials" in hydra.sweeper:
         check_installed("hydra/sweeper=search", "optuna")
-        known = {"_target_", "_recursive_", "params", *SEARCH}
+        known = {"_target_", "_recursive_", "params", "pruner", *SEARCH}
         for key in map(str, hydra.sweeper):
             check_choice(f"hydra.sweeper.{key}={hydra.sweeper[key]}", key, known)
         check(resolved(hydra.sweeper), SEARCH, "hydra.sweeper.")

@@ -11,7 +11,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict, read_write
 
-from vae_lightning.config.errors import InputError
+from vae_lightning.config.errors import IncompatibleError, InputError
 from vae_lightning.config.resolving import resolved
 from vae_lightning.runs.checking import check_composed, check_config
 from vae_lightning.runs.metric_names import check_metric_names
@@ -76,14 +76,18 @@ def checked_job(
         number: the job's place in the sweep.
 
     Raises:
-        IncompatibleError: if two choices do not go together.
+        IncompatibleError: naming the job's folder, if two choices do not go together.
         InputError: if the configuration cannot be run, or the job's folder holds a run of another one.
     """
     full = load_job(loader, sweep, overrides, number)
     with composed_job(full) as cfg:
         check_composed(cfg, HydraConfig.get())
         config = resolved(cfg)
-        check_config(config)
+        try:
+            check_config(config)
+        except IncompatibleError as error:
+            job = os.path.relpath(config["run_dir"], sweep_folder())
+            raise IncompatibleError(f"{job} ({error})") from error
         check_metric_names(config)
         check_trackers(config["logger"])
         check_same(Path(config["run_dir"]), config)

@@ -9,18 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from vae_lightning.config.errors import IncompatibleError, InputError
 from vae_lightning.config.refusal import remove_empty
-from vae_lightning.config.resolving import as_written, resolved
-from vae_lightning.runs.checking import check_composed, check_config
-from vae_lightning.runs.metric_names import check_metric_names
-from vae_lightning.runs.stored_config import check_same, differences
-from vae_lightning.sweeps.composing import composed_job, load_job
+from vae_lightning.config.resolving import as_written
+from vae_lightning.runs.stored_config import differences
+from vae_lightning.sweeps.composing import checked_job
 from vae_lightning.sweeps.fingerprints import complete_jobs, fingerprints
-from vae_lightning.trackers.rules import check_trackers
 
 __all__ = ["clears_up", "remaining_jobs"]
 
@@ -57,19 +53,13 @@ def remaining_jobs(loader: ConfigLoader, config: DictConfig, jobs: Sequence[list
     left_out: dict[int, str] = {}
     repeated: set[int] = set()
     for number, job in enumerate(remaining):
-        with composed_job(load_job(loader, config, job, number)) as cfg:
-            check_composed(cfg, HydraConfig.get())
-            checked = resolved(cfg)
-            try:
-                check_config(checked)
-            except IncompatibleError as error:
-                if len(jobs) == 1:
-                    raise
-                left_out[number] = f"{os.path.relpath(checked['run_dir'], sweep)} ({error})"
-                continue
-            check_metric_names(checked)
-            check_trackers(checked["logger"])
-            check_same(Path(checked["run_dir"]), checked)
+        try:
+            _, checked = checked_job(loader, config, job, number)
+        except IncompatibleError as error:
+            if len(jobs) == 1:
+                raise
+            left_out[number] = str(error)
+            continue
         earlier = folders.setdefault(checked["run_dir"], checked)
         if differences(earlier, checked):
             folder = os.path.relpath(checked["run_dir"], sweep)

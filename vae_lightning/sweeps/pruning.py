@@ -1,6 +1,7 @@
 """Pruning: intermediate values of trials, and the verdicts of the study's pruner on them."""
 
 import math
+import warnings
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 import optuna
 
 from vae_lightning.config.targets import build
+from vae_lightning.sweeps.rules import prunes
 from vae_lightning.sweeps.study import open_study
 
 __all__ = ["TrialReport", "build_pruner", "judge", "stored_verdict"]
@@ -26,13 +28,14 @@ def build_pruner(node: Mapping[str, Any] | None) -> optuna.pruners.BasePruner | 
     Raises:
         InputError: if there is no such class, or it refuses its arguments.
     """
-    if node is None:
+    if node is None or not prunes(node):
         return None
     key, wrapped = "hydra.sweeper.pruner", node.get("wrapped_pruner")
     inner = {} if wrapped is None else {"wrapped_pruner": build_pruner(wrapped)}
     outer = {name: value for name, value in node.items() if name != "wrapped_pruner"}
-    pruner = build(key, outer, optuna.pruners.BasePruner, **inner)  # type: ignore[type-abstract]
-    return None if isinstance(pruner, optuna.pruners.NopPruner) else pruner
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return build(key, outer, optuna.pruners.BasePruner, **inner)  # type: ignore[type-abstract]
 
 
 def judge(

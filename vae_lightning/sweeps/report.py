@@ -26,8 +26,9 @@ from vae_lightning.sweeps.search_report import (
     search_tables,
     trial_table,
 )
+from vae_lightning.sweeps.study import SEARCH
 from vae_lightning.sweeps.trade_off import draw_trade_off
-from vae_lightning.sweeps.trials import SEARCH, Search, read_search
+from vae_lightning.sweeps.trials import Search, read_search
 from vae_lightning.whole_files import write_figure, write_file
 
 __all__ = ["closing_lines", "report_is_due", "write_report"]

@@ -1,6 +1,7 @@
 """Rules for the arguments of sweeps and launchers."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from vae_lightning.config.rules import Rule, integer, number, optional, several, text
 
@@ -18,6 +19,7 @@ SWEEPER: dict[str, Rule] = {
     "params": optional(_PARAMS),
     "paired": optional(several(several(_AXIS))),
     "grids": optional(several(_PARAMS)),
+    "pruner": _MAPPING,
 }
 
 # Keys of hydra.sweeper in a search, besides those of every sweeper.
@@ -35,8 +37,12 @@ SEARCH: dict[str, Rule] = {
     "heartbeat": number(above=0),
     "max_failure_rate": number(at_least=0),
     "sampler": Rule("a mapping with _target_", lambda value: isinstance(value, Mapping)),
-    "pruner": _MAPPING,
 }
 
 # The extra that each launcher needs.
-EXTRAS = {"ray": "ray", "submitit_local": "submitit", "submitit_slurm": "submitit"}
+EXTRAS = {"joblib": "joblib", "ray": "ray", "submitit_local": "submitit", "submitit_slurm": "submitit"}
+
+
+def prunes(pruner: Mapping[str, Any] | None) -> bool:
+    """Return whether a sweeper's pruner may end a trial."""
+    return pruner is not None and pruner.get("_target_") != "optuna.pruners.NopPruner"

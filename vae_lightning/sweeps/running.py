@@ -1,21 +1,23 @@
-"""Run a search."""
+"""Run a search, or a grid with a pruner."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.plugins.launcher import Launcher
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from vae_lightning.config.errors import InputError
-from vae_lightning.config.refusal import remove_empty
+from vae_lightning.config.resolving import resolved
+from vae_lightning.sweeps.combinations import as_overrides
+from vae_lightning.sweeps.grid import clears_up
 from vae_lightning.sweeps.job_by_job import run_job_by_job
 from vae_lightning.sweeps.search import Search
 from vae_lightning.sweeps.search_space import SearchSpace
 
-__all__ = ["run_search"]
+__all__ = ["run_grid", "run_search"]
 
 
 def run_search(config: DictConfig, launcher: Launcher, loader: ConfigLoader, arguments: Sequence[str]) -> None:
@@ -30,35 +32,53 @@ def run_search(config: DictConfig, launcher: Launcher, loader: ConfigLoader, arg
     Raises:
         InputError: if a value is not allowed; nothing has been written then.
     """
-    settings = OmegaConf.to_container(config.hydra.sweeper, resolve=True)
-    assert isinstance(settings, dict)
-    named: dict[str, Any] = {str(key): value for key, value in settings.items()}
-    try:
-        given = [f"{key}={value}" for key, value in (named["params"] or {}).items()]
-        parsed = OverridesParser.create(config_loader=loader).parse_overrides([*given, *arguments])
+    settings = _settings(config)
+    with clears_up(config):
+        parser = OverridesParser.create(config_loader=loader)
+        parsed = parser.parse_overrides([*as_overrides(settings["params"]), *arguments])
         last = {override.get_key_element().lstrip("+"): override for override in parsed}
         last.pop("sweep.axes", None)  # seeds are one more
         axes = [str(override.input_line) for override in last.values() if override.is_sweep_override()]
         fixed = [str(override.input_line) for override in last.values() if not override.is_sweep_override()]
         if not axes:
             raise InputError("hydra.sweeper.params: must name at least one key to search, e.g. model.latent_dim")
-        if named.get("seeds") and "seed" in last:
-            raise InputError(f"hydra.sweeper.seeds={named['seeds']}: must be null if seed is given too")
-        space = SearchSpace(loader, axes, named.get("conditions") or {})
-        search = Search(named, loader, config, fixed, space)
-        launch(search, launcher, named)
-    except Exception:
-        remove_empty(str(config.hydra.sweep.dir))
-        raise
+        if settings.get("seeds") and "seed" in last:
+            raise InputError(f"hydra.sweeper.seeds={settings['seeds']}: must be null if seed is given too")
+        space = SearchSpace(loader, axes, settings.get("conditions") or {})
+        launch(Search(settings, loader, config, fixed, space), launcher, settings.get("n_jobs"))
 
 
-def launch(search: Search, launcher: Launcher, settings: Mapping[str, Any]) -> None:
-    """Run the jobs of a search in the way of the launcher: as stacks, in its own process, or several at a time.
+def run_grid(config: DictConfig, launcher: Launcher, loader: ConfigLoader, jobs: Sequence[Sequence[str]]) -> None:
+    """Run the jobs of a grid, some of which its pruner ends.
+
+    Arguments:
+        config: the multirun's configuration, including the ``hydra`` node.
+        launcher: Hydra's launcher.
+        loader: Hydra's configuration loader.
+        jobs: the overrides of each job.
 
     Raises:
-        InputError: if the launcher cannot run several jobs at a time, which ``n_jobs`` asks for.
+        InputError: if the pruner is refused; nothing has been written then.
     """
-    at_a_time: int | None = settings.get("n_jobs")
+    with clears_up(config):
+        launch(Search(_settings(config), loader, config, [], jobs), launcher, None)
+
+
+def _settings(config: DictConfig) -> dict[str, Any]:
+    return resolved(config.hydra.sweeper)
+
+
+def launch(search: Search, launcher: Launcher, at_a_time: int | None) -> None:
+    """Run the jobs of a search in the way of the launcher: as stacks, in its own process, or several at a time.
+
+    Arguments:
+        search: the search.
+        launcher: Hydra's launcher.
+        at_a_time: the number of trials at a time; if None, the launcher decides.
+
+    Raises:
+        InputError: if the launcher cannot run several jobs at a time.
+    """
     run_in_stacks = getattr(launcher, "run_search", None)
     if run_in_stacks is None and isinstance(launcher, BasicLauncher) and (at_a_time or 1) > 1:
         raise InputError(

@@ -268,13 +268,15 @@ class Search:
         try:
             self._add_jobs(trial, self.jobs_at_once)
         except InputError as error:
-            log.warning("trial %d is left out: %s", stored.number + 1, one_line(error))
+            log.warning("trial %d is left out: %s", stored.number, one_line(error))
             self._fail(trial, str(error))
             if not isinstance(error, IncompatibleError):
                 raise
             return None
         self._running[stored.number] = trial
-        log.info("trial %d of %d%s: %s", stored.number + 1, self.n_trials, self._time_left(), " ".join(trial.overrides))
+        begun = sum(other.state != TrialState.WAITING for other in self._counted())
+        chosen, left = " ".join(trial.overrides), self._time_left()
+        log.info("trial %d (%d of %d%s): %s", trial.number, begun, self.n_trials, left, chosen)
         return trial
 
     def _prepare(self, trial: _Trial, stored: FrozenTrial) -> None:
@@ -370,7 +372,7 @@ class Search:
             deviation = statistics.stdev(values) if len(values) > 1 else None
             shown.append(f"{name} {mean:.4f}" + ("" if deviation is None else f" ± {deviation:.4f}"))
         if len(self._seeds) > 1:
-            trial.stored.set_user_attr("std", statistics.stdev(each[0]))
+            trial.stored.set_user_attr("std", [statistics.stdev(values) for values in each])
         self._end(trial, TrialState.COMPLETE, "   ".join(shown), means)
 
     def _fail(self, trial: _Trial, why: str) -> None:
@@ -386,7 +388,7 @@ class Search:
         self._tell(trial.stored, state, values)
         self._running.pop(trial.number, None)
         self._ended += 1
-        log.info("trial %d   %s", trial.number + 1, shown)
+        log.info("trial %d: %s", trial.number, shown)
         self._give_sign()
 
     def _tell(self, trial: optuna.Trial, state: TrialState, values: Sequence[float] | None = None) -> None:
@@ -440,7 +442,7 @@ class Search:
                 self._tell(stored, TrialState.FAIL)
             except (ValueError, optuna.exceptions.UpdateFinishedTrialError):  # another command was faster
                 continue
-            log.warning("trial %d: %s%s", trial.number + 1, why, "; it is tried again" if again else "")
+            log.warning("trial %d: %s%s", trial.number, why, "; it is tried again" if again else "")
             if again:
                 attributes = {"tried": tried + 1, "overrides": trial.user_attrs["overrides"]}
                 with warnings.catch_warnings():

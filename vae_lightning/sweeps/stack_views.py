@@ -5,7 +5,7 @@ from copy import deepcopy
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
@@ -30,7 +30,8 @@ class _TrainerView:
     should_stop = False
 
     def __init__(self, trainer: pl.Trainer, run: StackedRun, place: int, metrics: dict[str, Tensor]) -> None:
-        self._trainer, self._place, self.checkpoint_callbacks = trainer, place, run.own_callbacks
+        self._trainer, self._place = trainer, place
+        self.callbacks = self.checkpoint_callbacks = run.own_callbacks
         self.loggers, self.callback_metrics = [*run.loggers.values()], metrics
         if run.fit is not None:  # perhaps before others
             self.current_epoch, self.global_step = run.fit["epochs"], run.fit["step"]
@@ -105,6 +106,8 @@ class CheckpointView(SafeCheckpointIO):
             states = {callback.state_key: callback.state_dict() for callback in callbacks}
             states[self.record.state_key]["seconds"] = dict(run.seconds)
             own["callbacks"] = {key: state for key, state in states.items() if state}
+        if run.restored is not None:
+            own["restored"] = run.restored.origin
         super().save_checkpoint(own, path)
 
     def load_checkpoint(self, *_: Any, **__: Any) -> dict[str, Any]:
@@ -143,15 +146,23 @@ class CallbackViews(Checkpoint):
         self.runs, self.record, self.epoch_end, self.paused = runs, record, epoch_end, False
         self._earlier_metrics: dict[str, Tensor] = {}
         self._counted = {"fit": 0.0, "total": 0.0}  # seconds that the runs have shared
+        self._stopped: set[int] = set()  # runs that had stopped before a kill
+        self._left: set[int] = set()  # runs whose fit has ended before that of the stack
 
     setup, teardown = _forwarded("setup"), _forwarded("teardown")
-    on_train_start = _forwarded("on_train_start")
     on_validation_start, on_validation_end = _forwarded("on_validation_start"), _forwarded("on_validation_end")
     on_test_start, on_test_end = _forwarded("on_test_start"), _forwarded("on_test_end")
 
     def on_fit_start(self, trainer: pl.Trainer, stack: Any) -> None:
         self._counted = dict(self.record.earlier)
-        self._call("on_fit_start", trainer, stack)
+        self._stopped = self._call("on_fit_start", trainer, stack)
+
+    def on_train_start(self, trainer: pl.Trainer, stack: Any) -> None:
+        self._call("on_train_start", trainer, stack)
+        if not trainer.should_stop:
+            for place in self._stopped:
+                self._leave(trainer, stack, place, trainer.current_epoch, pruned=False)
+            self._keep(trainer, stack)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, stack: Any) -> None:
         self._earlier_metrics = dict(trainer.callback_metrics)
@@ -175,36 +186,69 @@ class CallbackViews(Checkpoint):
         stopped = self._call("on_train_epoch_end", trainer, stack)
         last = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
         for place in [] if last else [place for place in stack.places if place in pruned or place in stopped]:
-            self._leave(trainer, stack, place, place in pruned)
+            self._leave(trainer, stack, place, trainer.current_epoch + 1, place in pruned)
+        if not last:
+            left = self._keep(trainer, stack)
+            self.paused = left > 0 and not self.epoch_end.goes_on(trainer.current_epoch + 1, left)
+            trainer.should_stop = trainer.should_stop or self.paused
+
+    def _keep(self, trainer: pl.Trainer, stack: Stack) -> int:
+        """Let the runs that have ended leave the stack; return the number of those left."""
         kept = [k for k, place in enumerate(stack.places) if self.runs[place].active and self.runs[place].fit is None]
-        if last:
-            return
-        self.paused = bool(kept) and not self.epoch_end.goes_on(trainer.current_epoch + 1, len(kept))
-        if not kept or self.paused:
+        if not kept:
             trainer.should_stop = True
         elif len(kept) < len(stack.places):
             stack.keep(kept)
             trainer.datamodule.keep(kept)  # type: ignore[attr-defined]
+        return len(kept)
 
-    def _leave(self, trainer: pl.Trainer, stack: Stack, place: int, pruned: bool) -> None:
-        """End the fit of one run before that of others, because it stops or is pruned."""
+    def _leave(self, trainer: pl.Trainer, stack: Stack, place: int, epochs: int, pruned: bool) -> None:
+        """End the fit of one run before that of others, because it stops or is pruned after a number of epochs."""
         run = self.runs[place]
+        self._left.add(place)
         for hook in ("on_train_end", "on_fit_end"):
             self._call(hook, trainer, stack, [place])
         if run.error is None and pruned:
-            run.prune(trainer.current_epoch + 1)
+            run.prune(epochs)
         elif run.error is None:
             metrics = by_run(trainer.callback_metrics, len(self.runs))[place]
             logged = {name: float(value) for name, value in metrics.items() if "/" in name}
-            run.end_fit({"epochs": trainer.current_epoch + 1, "step": trainer.global_step, "metrics": logged})
+            self.end_fit(trainer, place, {"epochs": epochs, "step": trainer.global_step, "metrics": logged})
+
+    def end_fit(self, trainer: pl.Trainer, place: int, fit: dict[str, Any]) -> None:
+        """Store the end of a run's fit, and the weights of an earlier epoch if its callbacks have put them back.
+
+        Arguments:
+            trainer: the stack's Trainer.
+            place: the run's place.
+            fit: its epochs, its optimiser steps and its metrics.
+        """
+        run = self.runs[place]
+        if run.restored is not None:
+            fit = {**fit, "metrics": run.restored.best["metrics"]}
+        run.end_fit(fit)
+        self.save_restored(trainer, place)
+
+    def save_restored(self, trainer: pl.Trainer, place: int) -> None:
+        """Save the last checkpoint of a run again, if its callbacks have put the weights of an earlier epoch back."""
+        run = self.runs[place]
+        assert run.fit is not None
+        if run.restored is None or run.restored.origin["step"] == run.fit["step"]:
+            return
+        view = _TrainerView(trainer, run, place, {})
+        for callback in run.own_callbacks:
+            if isinstance(callback, ModelCheckpoint) and callback.filename == "last":
+                view.save_checkpoint(callback.format_checkpoint_name({}))
 
     def on_train_end(self, trainer: pl.Trainer, stack: Any) -> None:
-        if not self.paused:
-            self._call("on_train_end", trainer, stack)
+        self._call("on_train_end", trainer, stack, self._ending(stack))
 
     def on_fit_end(self, trainer: pl.Trainer, stack: Any) -> None:
-        if not self.paused:
-            self._call("on_fit_end", trainer, stack)
+        self._call("on_fit_end", trainer, stack, self._ending(stack))
+
+    def _ending(self, stack: Stack) -> list[int]:
+        """Return the places of the runs whose fit ends with the stack's."""
+        return [] if self.paused else [place for place in stack.places if place not in self._left]
 
     def on_load_checkpoint(self, *_: Any) -> None:
         for run in self.runs:

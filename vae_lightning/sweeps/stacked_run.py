@@ -8,6 +8,7 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from vae_lightning.callbacks.curves import Curves
+from vae_lightning.callbacks.early_stopping import EarlyStopping
 from vae_lightning.callbacks.figures import Figures
 from vae_lightning.callbacks.linear_probe import LinearProbe
 from vae_lightning.callbacks.progress import Progress
@@ -23,7 +24,7 @@ __all__ = ["COMMON_CALLBACKS", "OWN_CALLBACKS", "StackedRun"]
 # Callbacks that serve all models of a stack at once, and callbacks that each run has for itself, with its own view of
 # the Trainer.
 COMMON_CALLBACKS = (LinearProbe, Progress, Throughput)
-OWN_CALLBACKS = (Curves, Figures, ModelCheckpoint)
+OWN_CALLBACKS = (Curves, EarlyStopping, Figures, ModelCheckpoint)
 
 
 class StackedRun(Run):
@@ -68,6 +69,12 @@ class StackedRun(Run):
     def prune(self, epoch: int) -> None:
         super().prune(epoch)
         self.pruned = True
+
+    @property
+    def restored(self) -> EarlyStopping | None:
+        """The callback that has put the weights of an earlier epoch back, if one has."""
+        stopping = [callback for callback in self.own_callbacks if isinstance(callback, EarlyStopping)]
+        return next((callback for callback in stopping if callback.restored), None)
 
     @property
     def active(self) -> bool:

@@ -127,12 +127,16 @@ def _fit_and_test(
         for place in ending:
             if runs[place].active:
                 fit = {"epochs": trainer.current_epoch, "step": trainer.global_step, "metrics": logged[place]}
-                runs[place].end_fit(fit)
+                views.end_fit(trainer, place, fit)
+    else:  # only the test was left, unless a kill came before the last checkpoint was saved again
+        for place in stack.places:
+            if runs[place].active and "restored" not in (runs[place].state or {}):
+                views.save_restored(trainer, place)
     views.share_seconds(stack.places)
     tested = [place for place, run in enumerate(runs) if run.active]
     if not tested:
         return [{} for _ in runs]
-    if tested != stack.places:
+    if tested != stack.places or any(runs[place].restored for place in tested):
         stack = checkpoints.stack = Stack([runs[place].vae for place in tested])
         stack.places = tested
         stacked_data = StackData(data, [seeds[place] for place in tested])

@@ -104,7 +104,8 @@ def _connect(database: str) -> sqlite3.Connection:
 
     A write-ahead log needs no wait for the disk; a power failure may lose the last commits, a killed process none.
     """
-    connection = sqlite3.connect(database, timeout=PATIENCE)
+    # A connection serves one thread at a time, but not always the same one.
+    connection = sqlite3.connect(database, timeout=PATIENCE, check_same_thread=False)
     for setting in ("journal_mode=WAL", "synchronous=NORMAL"):
         connection.execute(f"PRAGMA {setting}")
     return connection

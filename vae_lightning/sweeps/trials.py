@@ -11,9 +11,8 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
 
-__all__ = ["SEARCH", "Search", "Trial", "read_search"]
+__all__ = ["Search", "Trial", "read_search"]
 
-SEARCH = "search.json"  # in the folder of a sweep that is a search: where its study is stored
 _STATES = {"FAIL": "failed"}
 
 

@@ -22,6 +22,8 @@ class GridSweeper(BasicSweeper):
 
     Complete jobs are skipped without composing their configurations, which takes 0.1 s each. All others are checked, so
     that a bad value is refused before the first job starts and not after hours of valid jobs.
+
+    With a pruner, the jobs are the trials of a study (:func:`vae_lightning.sweeps.running.run_grid`).
     """
 
     def __init__(
@@ -30,9 +32,10 @@ class GridSweeper(BasicSweeper):
         params: dict[str, str] | None = None,
         paired: Sequence[Sequence[str]] | None = None,
         grids: Sequence[Mapping[str, Any]] | None = None,
+        pruner: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(max_batch_size, params)
-        self.paired, self.grids = paired or [], grids or [{}]
+        self.paired, self.grids, self.pruner = paired or [], grids or [{}], pruner
 
     def split_arguments(  # type: ignore[override]  # a static method there, but called on the object
         self, overrides: list[Override], max_batch_size: int | None
@@ -40,6 +43,7 @@ class GridSweeper(BasicSweeper):
         from vae_lightning.sweeps.combinations import as_overrides, combinations
         from vae_lightning.sweeps.grid import clears_up, remaining_jobs
         from vae_lightning.sweeps.pace import expect_jobs
+        from vae_lightning.sweeps.rules import prunes
 
         assert self.config is not None
         assert self.hydra_context is not None
@@ -51,6 +55,12 @@ class GridSweeper(BasicSweeper):
             params, given = overrides[: len(self.params)], overrides[len(self.params) :]
             jobs = combinations(([*params, *grid, *given] for grid in grids), self.paired)
             remaining = remaining_jobs(loader, self.config, jobs)
+        if prunes(self.pruner) and remaining:
+            from vae_lightning.sweeps.running import run_grid
+
+            assert self.launcher is not None
+            run_grid(self.config, self.launcher, loader, jobs)
+            return []
         expect_jobs(len(remaining))
         return list(self.split_overrides_to_chunks(remaining, max_batch_size)) if remaining else []
 
@@ -69,6 +79,7 @@ ConfigStore.instance().store(
         "params": None,  # keys and the values to sweep over, in addition to the command line's
         "paired": None,  # lists of axes whose values go side by side, [[model.latent_dim,optimizer.lr]]
         "grids": None,  # a list of grids, each keys and values like params, run one after another
+        "pruner": None,  # ends hopeless jobs; a choice of hydra/sweeper/pruner with hydra/sweeper=grid
     },
     provider="vae_lightning",
 )

@@ -26,6 +26,17 @@ with suppress(ImportError):  # without the extra there is no such launcher
         the same on every node, and when a worker dies, the other jobs continue.
         """
 
+        @property
+        def jobs_at_a_time(self) -> int:
+            """The number of jobs for which the cluster has cores and GPUs."""
+            import ray
+            from hydra_plugins.hydra_ray_launcher._launcher_util import start_ray
+
+            start_ray(self.ray_cfg.init)
+            found, each = ray.cluster_resources(), self.ray_cfg.remote
+            wanted = {"CPU": each.num_cpus or 0, "GPU": each.num_gpus or 0}
+            return max(1, min((int(found.get(name, 0) // count) for name, count in wanted.items() if count), default=1))
+
         def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
             import ray
             from hydra_plugins.hydra_ray_launcher._launcher_util import start_ray

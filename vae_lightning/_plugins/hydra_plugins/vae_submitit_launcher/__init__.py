@@ -26,6 +26,11 @@ with suppress(ImportError):  # without the extra there are no such launchers
     class _Launcher(submitit_launcher.BaseSubmititLauncher):  # type: ignore[misc]  # untyped
         """Hydra's launcher, but a job uses only the cores that it requests, and a dead worker ends only its own job."""
 
+        @property
+        def jobs_at_a_time(self) -> int:
+            """The number of jobs in the queue at a time."""
+            return int(self.params["array_parallelism"])
+
         def __call__(self, *arguments: Any, **named: Any) -> JobReturn:
             # This runs in the worker, before any numerical library is imported.
             os.environ.setdefault("OMP_NUM_THREADS", str(self.params["cpus_per_task"]))
