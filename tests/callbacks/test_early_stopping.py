@@ -107,7 +107,12 @@ def test_it_continues_from_its_state(cut: int) -> None:
 # What it waits for: two steps an epoch.
 
 WARM_UP = "{_target_: vae_lightning.schedules.WarmUp, steps: 7, start: 0.5}"
-STAIRS = "{_target_: vae_lightning.schedules.Staircase, at: [4, 8, 12, 16], factors: [0.9, 0.8, 0.7, 0.6]}"
+STAIRS = "{_target_: vae_lightning.schedules.Staircase, at: [4, 8, 12, 17], factors: [0.9, 0.8, 0.7, 0.5]}"
+# Relaxed latents whose temperature falls while their KL grows.
+TEMPERATURES = [
+    *("posterior=concrete_bernoulli", "posterior.relaxed_evaluation=true", f"posterior.schedule={STAIRS}"),
+    *("objective=beta", "objective.beta=0", "optimizer.lr=0.01", *stop(monitor="train/kl", patience=9)),
+]
 
 
 @pytest.mark.parametrize(
@@ -168,7 +173,7 @@ def validated(checkpoint: Path) -> dict[str, float]:
         ["trainer.check_val_every_n_epoch=null", "+trainer.val_check_interval=3"],
         ["+trainer.gradient_clip_val=1"],
         ["+trainer.max_steps=17"],
-        ["posterior=concrete_bernoulli", "posterior.relaxed_evaluation=true", f"posterior.schedule={STAIRS}"],
+        TEMPERATURES,
     ],
     ids=str,
 )
@@ -183,6 +188,7 @@ def test_all_final_numbers_are_of_the_restored_weights(options: list[str], compo
     assert metrics["train/loss"] == plain["train/loss"]
     found, last = (read_checkpoint(tmp_path / name / "checkpoints/last.ckpt") for name in ("run", "plain"))
     assert all(torch.equal(found["state_dict"][name], weight) for name, weight in last["state_dict"].items())
+    assert VAE.load_from_checkpoint(tmp_path / "run/checkpoints/last.ckpt").posterior.step == last["global_step"]
     if "callbacks.curves=null" not in options:
         (*rows, test) = (tmp_path / "run/metrics.csv").read_text().splitlines()[1:]
         assert len(rows) == metrics["epochs"]
