@@ -207,7 +207,7 @@ class Search:
                 # Two trials may have the same values, and thus the same folder: the second waits for the first.
                 if trial is not None and not self._waits(trial):
                     self._prepare(trial, stored)
-                    return trial.jobs
+                    return [*trial.jobs]
 
     def cut_off(self) -> list[FrozenTrial]:
         """Return the own trials that an earlier command has left, and which :meth:`next` takes up."""
