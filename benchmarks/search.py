@@ -4,8 +4,8 @@
     python benchmarks/search.py --digits --repeats 5             # the 5,000 digits that come with a package
 
 DIR holds the MNIST files. Each way runs the same command, ``vae-train -m experiment=search``, with 48 trials over
-``latent_dim``, the learning rate and beta, and three seeds for the best of them. Times cover the whole command. The value
-is val/loss, in nats per image, of the best trial, averaged over its seeds. Repeats differ in the sampler's seed.
+``latent_dim``, the learning rate and beta, and three seeds for the best of them. Times cover the whole command. The
+value is val/loss, in nats per image, of the best trial, averaged over its seeds. Repeats differ in the sampler's seed.
 
 "without pruning" trains every first seed to its end; only the best quarter of the trials so far has the other seeds.
 """

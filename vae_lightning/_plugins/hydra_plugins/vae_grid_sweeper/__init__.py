@@ -5,6 +5,7 @@ is imported here.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -12,7 +13,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 
-__all__ = ["GridSweeper"]
+__all__ = ["GridSweeper", "GridSweeperConf"]
 
 
 class GridSweeper(BasicSweeper):
@@ -68,18 +69,29 @@ class GridSweeper(BasicSweeper):
         """Do nothing: every job has already been composed and checked."""
 
 
+@dataclass
+class GridSweeperConf:
+    """The keys of ``hydra.sweeper``.
+
+    This is a class because launchers send the store to their workers: reading it there imports this module, and with it
+    Hydra's sweeper, before the workers look for plugins. Otherwise Hydra's would take the place of ours once more.
+    """
+
+    _target_: str = f"{__name__}.GridSweeper"
+    # The sweeper builds the pruner, which is refused in one line if it cannot be built.
+    _recursive_: bool = False
+    # Jobs handed to the launcher at a time; null: all.
+    max_batch_size: Any = None
+    # Keys and the values to sweep over, in addition to the command line's.
+    params: Any = None
+    # Lists of axes whose values go side by side, [[model.latent_dim,optimizer.lr]].
+    paired: Any = None
+    # A list of grids, each keys and values like params, run one after another.
+    grids: Any = None
+    # Ends hopeless jobs; a choice of hydra/sweeper/pruner with hydra/sweeper=grid.
+    pruner: Any = None
+
+
 # Stored in place of Hydra's default sweeper, so that it is the default and an experiment can choose another.
 ConfigStore.instance().repo["hydra"]["sweeper"].pop("basic.yaml", None)
-ConfigStore.instance().store(
-    group="hydra/sweeper",
-    name="basic",
-    node={
-        "_target_": f"{__name__}.GridSweeper",
-        "max_batch_size": None,  # jobs handed to the launcher at a time; null: all
-        "params": None,  # keys and the values to sweep over, in addition to the command line's
-        "paired": None,  # lists of axes whose values go side by side, [[model.latent_dim,optimizer.lr]]
-        "grids": None,  # a list of grids, each keys and values like params, run one after another
-        "pruner": None,  # ends hopeless jobs; a choice of hydra/sweeper/pruner with hydra/sweeper=grid
-    },
-    provider="vae_lightning",
-)
+ConfigStore.instance().store(group="hydra/sweeper", name="basic", node=GridSweeperConf, provider="vae_lightning")
