@@ -47,6 +47,18 @@ def test_a_stack_gives_what_it_gives_on_the_cpu(tmp_path: Path) -> None:
     assert tables[1].tolist() == pytest.approx(tables[0].tolist(), rel=1e-4)
 
 
+def test_pruned_models_leave_a_stack_as_on_the_cpu(tmp_path: Path) -> None:
+    tables = []
+    for trainer in ("cpu", "gpu"):
+        options = ["-m", *SMALL, f"trainer={trainer}", "trainer.max_epochs=4", "hydra/launcher=stacked"]
+        grid = ["hydra/sweeper=grid", "hydra/sweeper/pruner=successive_halving", "optimizer.lr=1e-5,1e-4,1e-3,3e-3"]
+        subprocess.run([*TRAIN, *options, *grid, f"sweep.name={trainer}"], cwd=tmp_path, check=True)
+        tables.append(pd.read_csv(tmp_path / f"outputs/sweeps/{trainer}/results.csv"))
+    assert tables[1]["status"].tolist() == tables[0]["status"].tolist()
+    assert {"pruned", "complete"} == set(tables[0]["status"])
+    assert tables[1]["test/loss"].dropna().tolist() == pytest.approx(tables[0]["test/loss"].dropna().tolist(), rel=1e-4)
+
+
 def test_the_host_does_not_wait_for_the_device_in_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
     elbo = VAE.elbo
 

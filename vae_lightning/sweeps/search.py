@@ -275,8 +275,8 @@ class Search:
             return None
         self._running[stored.number] = trial
         begun = sum(other.state != TrialState.WAITING for other in self._counted())
-        chosen, left = " ".join(trial.overrides), self._time_left()
-        log.info("trial %d (%d of %d%s): %s", trial.number, begun, self.n_trials, left, chosen)
+        name, left = os.path.relpath(trial.jobs[0].folder, self.sweep), self._time_left()
+        log.info("trial %d (%d of %d%s): %s", trial.number, begun, self.n_trials, left, name)
         return trial
 
     def _prepare(self, trial: _Trial, stored: FrozenTrial) -> None:
