@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
@@ -43,8 +43,8 @@ def judge(
 ) -> set[int]:
     """Store the intermediate values of trials, and return the numbers of those that the pruner prunes.
 
-    The trials are judged in the order of their numbers. Whatever was stored before a kill stays as it is, so the same
-    call ends with the same verdicts.
+    The trials are judged at the same time, each with the values of all others. Whatever was stored before a kill stays
+    as it is, so the same call ends with the same verdicts.
 
     Arguments:
         study: the study.
@@ -60,17 +60,39 @@ def judge(
     if pruner is None:
         return set()
     verdicts = {number: stored_verdict(trials[number]) for number in values}
-    if any(verdict["step"] < step for verdict in verdicts.values()):
-        replica = _replica(study, pruner)
-        for number, earlier in verdicts.items():
-            if earlier["step"] < step:
-                noted = {*replica.get_trials(deepcopy=False)[number].system_attrs}
-                pruned = bool(pruner.prune(replica, replica.get_trials(deepcopy=False)[number]))
-                after = replica.get_trials(deepcopy=False)[number].system_attrs
-                new = {key: value for key, value in after.items() if key not in noted}
-                verdicts[number] = {"step": step, "pruned": pruned, "noted": earlier["noted"] | new}
-                optuna.Trial(study, trials[number]._trial_id).set_user_attr(VERDICT, verdicts[number])
+    waiting = [number for number, verdict in verdicts.items() if verdict["step"] < step]
+    found = _judged_together(study, pruner, waiting)
+    for number, (pruned, notes) in found.items():
+        verdicts[number] = {"step": step, "pruned": pruned, "noted": verdicts[number]["noted"] | notes}
+        optuna.Trial(study, trials[number]._trial_id).set_user_attr(VERDICT, verdicts[number])
     return {number for number, verdict in verdicts.items() if verdict["pruned"] and verdict["step"] == step}
+
+
+def _judged_together(
+    study: optuna.Study, pruner: optuna.pruners.BasePruner, numbers: Sequence[int]
+) -> dict[int, tuple[bool, dict[str, Any]]]:
+    """Return the verdict on each trial, and what the pruner notes of it, as if each were the last one to be judged.
+
+    Successive halving compares a trial with what it has noted of those before. In a stack, all reach a rung at the same
+    time: in any fixed order, the first would be compared with none.
+    """
+    replica = _replica(study, pruner, {})
+    found = {number: _asked(replica, pruner, number) for number in numbers}
+    notes = {number: noted for number, (_, noted) in found.items() if noted}
+    if len(numbers) > 1 and notes:
+        for number in numbers:
+            others = {other: noted for other, noted in notes.items() if other != number}
+            found[number] = _asked(_replica(study, pruner, others), pruner, number)
+    return found
+
+
+def _asked(replica: optuna.Study, pruner: optuna.pruners.BasePruner, number: int) -> tuple[bool, dict[str, Any]]:
+    """Ask the pruner about a trial; return its verdict and what it has noted of the trial."""
+    trial = replica.get_trials(deepcopy=False)[number]
+    before = {*trial.system_attrs}
+    pruned = bool(pruner.prune(replica, trial))
+    after = replica.get_trials(deepcopy=False)[number].system_attrs
+    return pruned, {key: value for key, value in after.items() if key not in before}
 
 
 def stored_verdict(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
@@ -79,12 +101,20 @@ def stored_verdict(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
     return verdict
 
 
-def _replica(study: optuna.Study, pruner: optuna.pruners.BasePruner) -> optuna.Study:
-    """Return a copy in memory, in which a pruner may note something without leaving half of it in the study."""
+def _replica(
+    study: optuna.Study, pruner: optuna.pruners.BasePruner, notes: Mapping[int, Mapping[str, Any]]
+) -> optuna.Study:
+    """Return a copy in memory, in which a pruner may note something without leaving half of it in the study.
+
+    Arguments:
+        study: the study.
+        pruner: its pruner.
+        notes: what the pruner has noted of trials besides what their verdicts hold, by number.
+    """
     replica = optuna.create_study(study_name=study.study_name, directions=study.directions, pruner=pruner)
     for trial in study.get_trials(deepcopy=False):
         copied = deepcopy(trial)
-        copied.system_attrs = copied.system_attrs | stored_verdict(trial)["noted"]
+        copied.system_attrs = {**copied.system_attrs, **stored_verdict(trial)["noted"], **notes.get(trial.number, {})}
         replica.add_trial(copied)
     return replica
 
