@@ -44,7 +44,9 @@ def search(folder: Path, options: list[str]) -> tuple[float, float, str]:
     """Return the seconds of a search, its best value, and its counts."""
     began = time.perf_counter()
     command = [sys.executable, "-m", "vae_lightning.commands.train", "-m", *SPACE, "sweep.name=s", *options]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(done.stdout[-5000:] + done.stderr)
     seconds = time.perf_counter() - began
     found = read_search(folder / "outputs/sweeps/s")
     assert found is not None

@@ -51,7 +51,8 @@ def test_pruned_models_leave_a_stack_as_on_the_cpu(tmp_path: Path) -> None:
     tables = []
     for trainer in ("cpu", "gpu"):
         options = ["-m", *SMALL, f"trainer={trainer}", "trainer.max_epochs=4", "hydra/launcher=stacked"]
-        grid = ["hydra/sweeper=grid", "hydra/sweeper/pruner=successive_halving", "optimizer.lr=1e-5,1e-4,1e-3,3e-3"]
+        grid = ["hydra/sweeper=grid", "hydra/sweeper/pruner=successive_halving", "objective=beta"]
+        grid += ["optimizer.lr=1e-5,1e-4,1e-3,3e-3", "model.latent_dim=5,10"]
         subprocess.run([*TRAIN, *options, *grid, f"sweep.name={trainer}"], cwd=tmp_path, check=True)
         tables.append(pd.read_csv(tmp_path / f"outputs/sweeps/{trainer}/results.csv"))
     assert tables[1]["status"].tolist() == tables[0]["status"].tolist()

@@ -257,7 +257,7 @@ class Stack(Trainable):
         Arguments:
             kept: indices of the models that stay, ascending.
         """
-        index = torch.tensor(kept, device=self.device)
+        index = torch.tensor(kept)  # on the CPU, where it selects from tensors on any device
         self.vaes, self.places = tuple(self.vaes[k] for k in kept), [self.places[k] for k in kept]
         if self.own_dims is not None:
             self.own_dims = self.own_dims[index]
@@ -289,7 +289,7 @@ class Stack(Trainable):
             rows = nn.Parameter(self._rows[first : first + len(group)])
             rows.grad = self._gradients[first : first + len(group)]
             first += len(group)
-            local = torch.tensor([k - own.start for k in group], dtype=torch.long, device=self.device)
+            local = torch.tensor([k - own.start for k in group], dtype=torch.long)
             ((_, state),) = optimizer.state.items() or [(None, {})]
             optimizer.state.clear()
             if state:  # a matrix holds a row for each model; anything else, like Adam's step, is shared
