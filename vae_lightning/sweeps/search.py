@@ -240,25 +240,28 @@ class Search:
         if ended and failed / ended > rate:
             log.error("no more trials: %d of %d have failed (hydra.sweeper.max_failure_rate=%s)", failed, ended, rate)
             return None
-        point = None
+        point: list[str] = []
         if not isinstance(self._source, SearchSpace):
             taken = [trial.user_attrs.get("overrides") for trial in trials]
-            point = next((list(given) for given in self._source if list(given) not in taken), None)
-            if point is None:
-                return None
+            point = next((list(given) for given in self._source if list(given) not in taken), [])
+        if len(begun) == len(trials):  # none waits to be tried again
+            self._queue({}, self._mark)  # so that no kill leaves a trial without a worker
         self._study.sampler = self._sampler(len(begun))
         trial = self._study.ask()
+        self._own(trial)
         before = sum(other.number < trial.number for other in self._counted())
         if before >= self.n_trials:  # another command was faster
             self._discard(trial, "another command had begun the last trial")
             return None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of samplers that choose independently where a condition decides
-            chosen = self._source.suggest(trial) if isinstance(self._source, SearchSpace) else point
+            if isinstance(self._source, SearchSpace):
+                chosen = self._source.suggest(trial)
+            else:
+                chosen = trial.user_attrs.get("overrides", point)
         trial.set_user_attr("overrides", chosen)
         if batch is not None:
             trial.set_user_attr("batch", list(batch))
-        self._own(trial)
         trial.set_user_attr("folder", os.path.abspath(self.sweep))  # last: from now on, it can be taken up
         return self._frozen(trial)
 
@@ -400,16 +403,22 @@ class Search:
 
     # Workers.
 
+    @property
+    def _mark(self) -> dict[str, Any]:
+        """What a trial stores of the worker that runs it."""
+        return {"sign": time.time(), "worker": self._worker.attributes}
+
     def _own(self, trial: optuna.Trial) -> None:
-        trial.set_user_attr("sign", time.time())
-        trial.set_user_attr("worker", self._worker.attributes)
+        for name, value in self._mark.items():
+            trial.set_user_attr(name, value)
 
     def _is_alive(self, trial: FrozenTrial) -> bool:
-        worker = trial.user_attrs.get("worker")
-        if worker is None:  # it has just begun, or was cut off then
-            assert trial.datetime_start is not None
-            return time.time() - trial.datetime_start.timestamp() < self._worker.heartbeat
-        return self._worker.is_alive(worker, trial.user_attrs["sign"])
+        return self._worker.is_alive(trial.user_attrs["worker"], trial.user_attrs["sign"])
+
+    def _queue(self, params: Mapping[str, Any], attributes: Mapping[str, Any]) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            self._study.enqueue_trial(dict(params), dict(attributes))
 
     def _give_sign(self) -> None:
         """Store that this command is alive, and how long it has been searching."""
@@ -444,10 +453,8 @@ class Search:
                 continue
             log.warning("trial %d: %s%s", trial.number, why, "; it is tried again" if again else "")
             if again:
-                attributes = {"tried": tried + 1, "overrides": trial.user_attrs["overrides"]}
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                    self._study.enqueue_trial(trial.params, attributes)
+                again_with = {"tried": tried + 1, "overrides": trial.user_attrs["overrides"]}
+                self._queue(trial.params, again_with | self._mark)
 
     def _discard(self, trial: optuna.Trial, why: str) -> None:
         trial.set_user_attr(NOT_COUNTED, why)
