@@ -1,7 +1,9 @@
 """The space of a search, in Hydra's grammar of overrides."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import optuna
@@ -36,6 +38,10 @@ class _Axis:
         if isinstance(self.distribution, CategoricalDistribution):
             return self.texts[self.distribution.choices.index(value)]
         return repr(value)
+
+    def holds(self, chosen: Mapping[str, str]) -> bool:
+        """Return whether the axis is chosen where others have these texts."""
+        return self.condition is None or chosen.get(self.condition[0]) in self.condition[1]
 
     @property
     def ends(self) -> list[str]:
@@ -106,7 +112,7 @@ class SearchSpace:
         """Let the study's sampler choose a trial's values; return them as overrides."""
         chosen: dict[str, str] = {}
         for key, axis in self._axes.items():
-            if axis.condition is not None and chosen.get(axis.condition[0]) not in axis.condition[1]:
+            if not axis.holds(chosen):
                 continue
             distribution = axis.distribution
             value: Any
@@ -128,14 +134,14 @@ class SearchSpace:
         found = []
         for key, axis in self._axes.items():
             for text in axis.ends:
-                values = first | {key: text}
-                if axis.condition is not None:
-                    values[axis.condition[0]] = axis.condition[1][0]
-                active = {
-                    name: value
-                    for name, value in values.items()
-                    if (condition := self._axes[name].condition) is None or values[condition[0]] in condition[1]
-                }
+                values, below = first | {key: text}, axis
+                while below.condition is not None:
+                    values[below.condition[0]] = below.condition[1][0]
+                    below = self._axes[below.condition[0]]
+                active: dict[str, str] = {}
+                for name, other in self._axes.items():
+                    if other.holds(active):
+                        active[name] = values[name]
                 found.append([f"{self._axes[name].override}={value}" for name, value in active.items()])
         return [list(example) for example in dict.fromkeys(map(tuple, found))]
 
@@ -147,6 +153,8 @@ def _axis(override: Override) -> _Axis:
     choices = dict(zip(override.sweep_string_iterator(), override.sweep_iterator(), strict=True))
     # Optuna's choices are plain values.
     plain = [value if isinstance(value, bool | int | float | str | None) else text for text, value in choices.items()]
+    if len({value for value in plain if value == value}) < len(plain):  # true equals 1, and NaN nothing
+        plain = [*choices]
     return _Axis(key, CategoricalDistribution(plain), [*choices])
 
 
@@ -159,11 +167,16 @@ def _numbers(given: str, sweep: RangeSweep | IntervalSweep) -> BaseDistribution:
             values = [*sweep.range()]
             if not values:
                 raise ValueError("there is no number between its ends")
-            low, high, step = min(values), max(values), abs(sweep.step)
+            # Decimals add up without rounding, after which the end would be no whole number of steps away.
+            first, step = Decimal(str(sweep.start)), abs(sweep.step)
+            ends = sorted([first, first + (len(values) - 1) * Decimal(str(sweep.step))])
+            low, high = map(type(values[0]), ends)
         else:
             assert sweep.start is not None
             assert sweep.end is not None
             low, high, step = sweep.start, sweep.end, None
+            if not math.isfinite(high - low):
+                raise ValueError("its ends must be finite")
         if all(isinstance(number, int) for number in (low, high, step or 1)):
             return IntDistribution(int(low), int(high), log, int(step or 1))
         return FloatDistribution(low, high, log, step)
