@@ -175,7 +175,8 @@ def test_a_sweep_in_a_pipe_is_plain_text_with_the_best_configuration_at_its_end(
         ["latent_dim=2,lr=0.001"],
         ["latent_dim=5,lr=0.001"],
     ]
-    assert re.fullmatch(r"epoch 1/1   train/loss \S+ to \S+   val/loss \S+ to \S+   \S+ s", lines[1])
+    assert lines[1] == "jobs 1 to 4 of 4"
+    assert re.fullmatch(r"epoch 1/1   train/loss \S+ to \S+   val/loss \S+ to \S+   \S+ s", lines[2])
     summary = (sweep / "summary.md").read_text()
     best = min(jobs, key=lambda line: float(re.search(r"val/loss (\S+)", line).group(1)))  # type: ignore[union-attr]
     values = re.search(r"latent_dim=\d+,lr=\S+", best).group().replace(",", ", ")  # type: ignore[union-attr]

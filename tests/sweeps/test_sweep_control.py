@@ -31,7 +31,7 @@ def job(multirun: Compose, *overrides: str) -> Iterator[DictConfig]:
         yield cfg
 
 
-def complete(cfg: DictConfig) -> Mapping[str, float]:
+def complete(cfg: DictConfig, report: object) -> Mapping[str, float]:
     """Write a complete run's files, as a successful training does."""
     run = Path(cfg.run_dir)
     (run / CONFIG).parent.mkdir(parents=True, exist_ok=True)
@@ -40,11 +40,11 @@ def complete(cfg: DictConfig) -> Mapping[str, float]:
     return METRIC
 
 
-def fail(cfg: DictConfig) -> Mapping[str, float]:
+def fail(cfg: DictConfig, report: object) -> Mapping[str, float]:
     raise FloatingPointError("the loss is nan")
 
 
-def never(cfg: DictConfig) -> Mapping[str, float]:
+def never(cfg: DictConfig, report: object) -> Mapping[str, float]:
     pytest.fail("the job must not run")
 
 
@@ -126,7 +126,7 @@ def test_a_sweep_that_stopped_runs_its_jobs_when_it_is_started_again(multirun: C
 
 
 def test_a_job_of_another_configuration_is_refused_and_stays_as_it_is(multirun: Compose, tmp_path: Path) -> None:
-    def refuse(cfg: DictConfig) -> Mapping[str, float]:
+    def refuse(cfg: DictConfig, report: object) -> Mapping[str, float]:
         raise InputError("holds a run of another configuration")
 
     with job(multirun, "seed=1") as cfg:

@@ -42,21 +42,29 @@ def stored_study(sweep: Path) -> "optuna.Study | None":
 
 
 def open_study(sweep: Path, name: str, storage: str | None, **options: Any) -> "optuna.Study":
-    """Open a study, or create it.
+    """Open a study; create it if its options are given.
 
     Arguments:
         sweep: the sweep's folder, which holds the study if ``storage`` is None.
         name: the study's name.
         storage: a URL, ``journal:`` and a path, or None.
-        options: arguments of ``optuna.create_study``.
+        options: arguments of ``optuna.create_study``; none to open one that exists.
 
     Raises:
-        InputError: if the storage cannot be opened, or the study has other objectives.
+        InputError: if the storage cannot be opened, there is no such study, or the study has other objectives.
     """
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    missing = f"hydra.sweeper.study_name={name}: there is no such study"
+    if not options and storage is None and not (sweep / STUDY).exists():  # SQLite would create the file
+        raise InputError(missing)
     opened = open_storage(f"sqlite:///{os.path.abspath(sweep / STUDY)}" if storage is None else storage)
+    if not options:
+        try:
+            return optuna.load_study(storage=opened, study_name=name)
+        except KeyError as error:
+            raise InputError(missing) from error
     study = optuna.create_study(storage=opened, study_name=name, load_if_exists=True, **options)
     wanted = options.get("directions")
     found = [direction.name.lower() for direction in study.directions]
