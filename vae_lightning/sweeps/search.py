@@ -27,6 +27,7 @@ from vae_lightning.sweeps.composing import checked_job
 from vae_lightning.sweeps.jobs import STOPPED
 from vae_lightning.sweeps.objectives import Objectives
 from vae_lightning.sweeps.pruning import TrialReport, build_pruner, judge, stored_verdict
+from vae_lightning.sweeps.sampling import NOT_COUNTED, sampled_trial
 from vae_lightning.sweeps.search_space import SearchSpace
 from vae_lightning.sweeps.study import open_study, record_study
 from vae_lightning.sweeps.workers import Worker
@@ -39,9 +40,6 @@ log = logging.getLogger(__name__)
 # Samplers whose trials share one seed; all others get a new one for each trial, so that a resumed search chooses what
 # it would have chosen.
 OF_ONE_SEED = ("optuna.samplers.QMCSampler",)
-
-# The attribute of a trial that does not count, with the reason.
-NOT_COUNTED = "not_counted"
 
 
 @dataclass(eq=False)
@@ -166,6 +164,8 @@ class Search:
             sampler=optuna.samplers.RandomSampler(),
             pruner=self._pruner or optuna.pruners.NopPruner(),
         )
+        if isinstance(self._source, SearchSpace):
+            self._source.check_study(study.get_trials(deepcopy=False))
         study.set_user_attr("objectives", self.objectives.names)
         if isinstance(self._source, SearchSpace):
             record_study(self.sweep, name, storage)
@@ -240,30 +240,43 @@ class Search:
         if ended and failed / ended > rate:
             log.error("no more trials: %d of %d have failed (hydra.sweeper.max_failure_rate=%s)", failed, ended, rate)
             return None
-        point: list[str] = []
+        point = None
         if not isinstance(self._source, SearchSpace):
             taken = [trial.user_attrs.get("overrides") for trial in trials]
-            point = next((list(given) for given in self._source if list(given) not in taken), [])
-        if len(begun) == len(trials):  # none waits to be tried again
-            self._queue({}, self._mark)  # so that no kill leaves a trial without a worker
-        self._study.sampler = self._sampler(len(begun))
-        trial = self._study.ask()
-        self._own(trial)
+            point = next((list(given) for given in self._source if list(given) not in taken), None)
+            if point is None and len(begun) == len(trials):
+                return None
+        trial = self._queued() if len(begun) < len(trials) else self._add(point, self._sampler(len(begun)), batch)
         before = sum(other.number < trial.number for other in self._counted())
         if before >= self.n_trials:  # another command was faster
             self._discard(trial, "another command had begun the last trial")
             return None
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of samplers that choose independently where a condition decides
-            if isinstance(self._source, SearchSpace):
-                chosen = self._source.suggest(trial)
-            else:
-                chosen = trial.user_attrs.get("overrides", point)
-        trial.set_user_attr("overrides", chosen)
-        if batch is not None:
-            trial.set_user_attr("batch", list(batch))
-        trial.set_user_attr("folder", os.path.abspath(self.sweep))  # last: from now on, it can be taken up
         return self._frozen(trial)
+
+    def _queued(self) -> optuna.Trial:
+        """Begin the next trial of the queue, in which are those of dead workers."""
+        trial = self._study.ask()
+        if isinstance(self._source, SearchSpace):
+            trial.set_user_attr("overrides", self._source.suggest(trial))
+        self._own(trial)
+        trial.set_user_attr("folder", os.path.abspath(self.sweep))  # last: from now on, it can be taken up
+        return trial
+
+    def _add(
+        self, point: list[str] | None, sampler: optuna.samplers.BaseSampler, batch: tuple[int, int] | None
+    ) -> optuna.Trial:
+        """Begin a trial of a grid's point, or of values that the sampler chooses, by a single write."""
+        attributes = {**self._mark, "folder": os.path.abspath(self.sweep)}
+        if batch is not None:
+            attributes["batch"] = [*batch]
+        if isinstance(self._source, SearchSpace):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of samplers that choose independently where a condition decides
+                template = sampled_trial(self._study, sampler, self._source, attributes)
+        else:
+            state, overrides = TrialState.RUNNING, {"overrides": point}
+            template = optuna.trial.create_trial(state=state, user_attrs=overrides | attributes)
+        return optuna.Trial(self._study, self._study._storage.create_new_trial(self._study._study_id, template))
 
     def _begin(self, stored: FrozenTrial) -> _Trial | None:
         """Compose the jobs of a trial; return None if the trial makes no sense."""

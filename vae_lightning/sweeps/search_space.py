@@ -10,7 +10,14 @@ import optuna
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    check_distribution_compatibility,
+)
+from optuna.trial import FrozenTrial
 
 from vae_lightning.config.errors import InputError
 from vae_lightning.config.rules import check_choice
@@ -107,6 +114,28 @@ class SearchSpace:
             else:
                 return None
         return size
+
+    def check_study(self, trials: Sequence[FrozenTrial]) -> None:
+        """Refuse a study with other choices, or with numbers instead of choices, which Optuna cannot compare.
+
+        Arguments:
+            trials: those of the study.
+
+        Raises:
+            InputError: for the first key.
+        """
+        for trial in trials:
+            for key, distribution in trial.distributions.items():
+                axis = self._axes.get(key)
+                try:
+                    if axis is not None:
+                        check_distribution_compatibility(distribution, axis.distribution)
+                except ValueError as error:
+                    choices = getattr(distribution, "choices", None)
+                    found = "numbers" if choices is None else f"the choices {','.join(map(str, choices))}"
+                    raise InputError(
+                        f"{key}: has {found} in the study; choose another hydra.sweeper.study_name, or sweep.name"
+                    ) from error
 
     def suggest(self, trial: optuna.Trial) -> list[str]:
         """Let the study's sampler choose a trial's values; return them as overrides."""
