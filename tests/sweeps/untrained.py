@@ -167,6 +167,26 @@ def distance(values: Values) -> float:
     return abs(int(values.get("model.latent_dim", "5")) - 5) + abs(lr - 1e-3) * 1e3 + 0.1 * int(values.get("seed", 0))
 
 
+class ByNumber(optuna.pruners.BasePruner):
+    """Prunes trials after given epochs.
+
+    Arguments:
+        epochs: the epoch of each trial that is pruned, by its number as text.
+    """
+
+    def __init__(self, epochs: Mapping[str, int]) -> None:
+        self.epochs = epochs
+
+    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+        return trial.last_step == self.epochs.get(str(trial.number))
+
+
+def by_number(**epochs: int) -> dict[str, Any]:
+    """Return the node of a pruner for ``settings``: ``by_number(t3=1)`` prunes trial 3 after epoch 1."""
+    own = {number.removeprefix("t"): epoch for number, epoch in epochs.items()}
+    return {"pruner": "none", "pruner_": {"_target_": "untrained.ByNumber", "epochs": own}}
+
+
 def folder_of(overrides: Sequence[str]) -> str:
     return ",".join(override for override in overrides if not override.startswith("sweep."))
 
@@ -174,7 +194,8 @@ def folder_of(overrides: Sequence[str]) -> str:
 def checked_job(_: Any, sweep: Any, overrides: Sequence[str], number: int) -> tuple[DictConfig, dict[str, Any]]:
     """Compose a job in no time: its folder and its number of epochs."""
     folder = Path(sweep.hydra.sweep.dir) / folder_of(overrides)
-    return OmegaConf.create({}), {"run_dir": str(folder), "trainer": {"max_epochs": EPOCHS}, "optimizer": {}}
+    config = {"run_dir": str(folder), "trainer": {"max_epochs": EPOCHS}, "optimizer": {}, **values_of(overrides)}
+    return OmegaConf.create(config), config
 
 
 def counted(study: optuna.Study) -> list[FrozenTrial]:

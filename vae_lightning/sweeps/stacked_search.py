@@ -76,6 +76,7 @@ class _Pool:
         self._full = at_a_time * self._each
         # Of the last batch, the number, the size, and the number of trials that have begun: it may have been cut off.
         batches = [tuple(trial.user_attrs["batch"]) for trial in search.cut_off()]
+        reported = {trial.number: trial.last_step or 0 for trial in search.cut_off()}
         self._batch, self._size = max(batches, default=(-1, 0))
         self._begun = search.begun_in(self._batch)
         for _ in batches:
@@ -84,10 +85,13 @@ class _Pool:
             jobs = {self.stacked[job].directory: job for job in self.stacked if self._kinds[job] == kind}
             for group in at_the_same_epoch([self.stacked[job] for job in jobs.values()], starts_over=False):
                 self.stacked |= {jobs[stacked.directory]: stacked for stacked in group}
+        # A stack that was cut off within an epoch trains that again before it is filled up.
+        self._within = any(job.reports and one.epoch < reported[job.trial.number] for job, one in self.stacked.items())
 
     def fill(self) -> bool:
         """Begin new trials if there is room for them and they pay; return whether there is a job."""
-        if self._begun >= self._size and self._has_room(len(self.jobs), self._advance()):
+        within, self._within = self._within, False
+        if not within and self._begun >= self._size and self._has_room(len(self.jobs), self._advance()):
             self._batch, self._begun = self._batch + 1, 0
             self._size = min((self._full - len(self.jobs)) // self._each, self.search.left())
         while self._begun < self._size:
