@@ -2,6 +2,8 @@
 
 import os
 import sqlite3
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,9 @@ JOURNAL = "journal:"  # in front of the path of Optuna's journal file
 
 # Seconds for which a process waits until another one has written to an SQLite file.
 PATIENCE = 60
+
+# How often the tables are created, if other commands create them at the same time, and the seconds in between.
+ATTEMPTS, PAUSE = 10, 0.3
 
 
 def record_study(sweep: Path, name: str, storage: str | None) -> None:
@@ -95,7 +100,8 @@ def open_storage(storage: str) -> "optuna.storages.BaseStorage":
         if storage.startswith(JOURNAL):
             return optuna.storages.JournalStorage(JournalFileBackend(storage.removeprefix(JOURNAL)))
         database = sqlalchemy.make_url(storage).database if storage.startswith("sqlite") else None
-        return optuna.storages.RDBStorage(storage, {"creator": lambda: _connect(database)} if database else {})
+        options = {"creator": lambda: _connect(database)} if database else {}
+        return _created(lambda: optuna.storages.RDBStorage(storage, options))
     except RuntimeError as error:  # another schema
         raise InputError(
             f"{key}: was written by another version of Optuna; optuna storage upgrade --storage {storage} updates it, "
@@ -103,8 +109,27 @@ def open_storage(storage: str) -> "optuna.storages.BaseStorage":
         ) from error
     except ModuleNotFoundError as error:
         raise InputError(f"{key}: needs the package {error.name}, e.g. of the extra postgresql") from error
-    except (ImportError, ValueError, OSError, sqlite3.Error, sqlalchemy.exc.SQLAlchemyError) as error:
+    except (
+        *(ImportError, ValueError, OSError, sqlite3.Error, sqlalchemy.exc.SQLAlchemyError),
+        optuna.exceptions.StorageInternalError,
+    ) as error:
         raise InputError(f"{key}: cannot be opened: {one_line(error)}") from error
+
+
+def _created(create: "Callable[[], optuna.storages.RDBStorage]") -> "optuna.storages.RDBStorage":
+    """Open a database, and create its tables, which another command may do at the same moment."""
+    import optuna
+    from sqlalchemy.exc import DBAPIError
+
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return create()
+        except (DBAPIError, optuna.exceptions.StorageInternalError) as error:
+            said = f"{error} {error.__cause__}".lower()
+            if not any(word in said for word in ("already exists", "unique", "duplicate")):
+                raise
+            time.sleep(PAUSE)
+    return create()
 
 
 def _connect(database: str) -> sqlite3.Connection:
