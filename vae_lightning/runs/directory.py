@@ -26,6 +26,7 @@ __all__ = [
     "JOB",
     "METRICS",
     "PRUNED",
+    "RETRIED",
     "TRACKERS",
     "TRIAL",
     "checkpoint_path",
@@ -54,6 +55,7 @@ TRACKERS = Path("trackers.json")  # each tracker's ID for the run
 JOB = Path("job.json")  # in a sweep: the axes with their values in this job, the objective, a fingerprint
 TRIAL = Path("trial.json")  # in a search, while the job's trial runs: where its objective is reported
 PRUNED = Path("pruned.json")  # the number of epochs after which a search has ended the job, and of those planned
+RETRIED = Path("retried.json")  # in a search: the number of the job's trial, and of that which has replaced it
 FAILURE = Path("failure.json")  # why a sweep's job ended without metrics.json; the traceback is in train.log
 
 
@@ -193,5 +195,6 @@ def clear(run: Path) -> None:
     """Remove everything that a run writes, and nothing else."""
     for name in ("checkpoints", "tensorboard", "figures", EXPORT):
         shutil.rmtree(run / name, ignore_errors=True)
-    for file in (METRICS, FIT, ENVIRONMENT, EVALUATION, TRACKERS, PRUNED, FAILURE, CONFIG, CURVES, "hparams.yaml"):
+    outcomes = (METRICS, PRUNED, RETRIED, FAILURE)
+    for file in (*outcomes, FIT, ENVIRONMENT, EVALUATION, TRACKERS, CONFIG, CURVES, "hparams.yaml"):
         (run / file).unlink(missing_ok=True)

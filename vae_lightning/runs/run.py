@@ -24,6 +24,7 @@ from vae_lightning.runs.directory import (
     FIT,
     METRICS,
     PRUNED,
+    RETRIED,
     TRACKERS,
     clear,
     stored_fit,
@@ -111,7 +112,7 @@ class Run:
         """Write the configuration, environment and tracker IDs; unless the run resumes, clear an earlier one first."""
         if not resumes and (self.directory / CONFIG).exists():
             clear(self.directory)
-        for outcome in (FAILURE, PRUNED):
+        for outcome in (FAILURE, PRUNED, RETRIED):
             (self.directory / outcome).unlink(missing_ok=True)
         write_file(self.directory / CONFIG, OmegaConf.to_yaml(dict(self.config)))
         write_json(self.directory / ENVIRONMENT, environment)

@@ -1,12 +1,13 @@
 """Run the jobs of a search one by one, or as many at a time as a launcher runs."""
 
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 
 from hydra.plugins.launcher import Launcher
 
-from vae_lightning.sweeps.search import Search, SearchJob
+from vae_lightning.sweeps.search import POLL_SECONDS, Search, SearchJob
 
 __all__ = ["run_job_by_job"]
 
@@ -50,7 +51,9 @@ def run_job_by_job(search: Search, launcher: Launcher, at_a_time: int) -> None:
 
     def work() -> None:
         while job := queue.take():
-            for returned in launcher.launch([job.overrides], job.number):
+            while job.trial.number in search.run_elsewhere():
+                time.sleep(POLL_SECONDS)
+            for returned in launcher.launch([job.overrides], job.number) if not search.is_over(job) else ():
                 _ = returned.return_value  # raises the error of a job that was refused
             queue.end(job)
 

@@ -53,7 +53,12 @@ def judge(
         values: the value of each trial, by its number; a value that is not finite is left out.
     """
     trials = study.get_trials(deepcopy=False)
-    values = {number: value for number, value in sorted(values.items()) if math.isfinite(value)}
+    values = {
+        number: value
+        for number, value in sorted(values.items())
+        # A trial has ended whose worker was taken for dead by another command.
+        if math.isfinite(value) and not trials[number].state.is_finished()
+    }
     for number, value in values.items():
         if step not in trials[number].intermediate_values:
             optuna.Trial(study, trials[number]._trial_id).report(value, step)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from vae_lightning.config.errors import InputError
-from vae_lightning.runs.directory import FAILURE, JOB, PRUNED, job_folders, read_json, read_metrics
+from vae_lightning.runs.directory import FAILURE, JOB, PRUNED, RETRIED, job_folders, read_json, read_metrics
 from vae_lightning.sweeps.curves import read_curves
 
 __all__ = ["ENDED", "SweepResults", "axis_column", "measured", "rank", "read_jobs", "read_sweep"]
@@ -16,7 +16,7 @@ __all__ = ["ENDED", "SweepResults", "axis_column", "measured", "rank", "read_job
 _COLUMNS = ("job", "status", "why", "runs", "seconds", "epochs", "fit_seconds", "total_seconds")
 _METRICS = ("train/", "val/", "test/", "probe/", "gradient/")
 # The statuses of jobs that need not run again.
-ENDED = ("complete", "pruned")
+ENDED = ("complete", "pruned", "retried")
 
 
 class SweepResults(NamedTuple):
@@ -47,9 +47,9 @@ class _Job(NamedTuple):
 def read_jobs(sweep: Path) -> pd.DataFrame:
     """Return one row per job: its name, values of the axes, status, ``why``, seconds and every final metric.
 
-    The status is ``complete``, ``pruned`` if the sweep's pruner has ended the job, ``failed``, ``unfinished`` for a job
-    that is still running or was interrupted, or ``damaged`` if one of its files cannot be read. The column ``why``
-    gives the reason for all but the first.
+    The status is ``complete``, ``pruned`` if the sweep's pruner has ended the job, ``retried`` if another folder of the
+    search has run the job's trial again, ``failed``, ``unfinished`` for a job that is still running or was interrupted,
+    or ``damaged`` if one of its files cannot be read. The column ``why`` gives the reason for all but the first.
     """
     return _table(_read_jobs(sweep))
 
@@ -155,6 +155,11 @@ def _outcome(job: Path) -> dict[str, Any]:
             raise InputError(f"{job / PRUNED}: is damaged (it must have epoch and epochs); run it again")
         read_curves(job)
         return {"status": "pruned", "why": f"after epoch {pruned['epoch']} of {pruned['epochs']}"}
+    if (job / RETRIED).exists():
+        again = read_json(job / RETRIED).get("again")
+        if not isinstance(again, int):
+            raise InputError(f"{job / RETRIED}: is damaged (it must have again); run it again")
+        return {"status": "retried", "why": f"its worker died; trial {again} has run in its place"}
     if (job / FAILURE).exists():
         why = str(read_json(job / FAILURE).get("error", "")).strip()
         if not why:

@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from vae_lightning.config.errors import IncompatibleError, InputError, one_line
 from vae_lightning.config.targets import build
-from vae_lightning.runs.directory import FAILURE, METRICS, PRUNED, TRIAL, read_json, read_metrics
+from vae_lightning.runs.directory import FAILURE, JOB, METRICS, PRUNED, RETRIED, TRIAL, read_json, read_metrics
 from vae_lightning.sweeps.composing import checked_job
 from vae_lightning.sweeps.jobs import STOPPED
 from vae_lightning.sweeps.objectives import Objectives
@@ -33,13 +33,19 @@ from vae_lightning.sweeps.study import open_study, record_study
 from vae_lightning.sweeps.workers import Worker
 from vae_lightning.whole_files import write_json
 
-__all__ = ["Search", "SearchJob", "planned_epochs"]
+__all__ = ["POLL_SECONDS", "Search", "SearchJob", "planned_epochs"]
 
 log = logging.getLogger(__name__)
 
 # Samplers whose trials share one seed; all others get a new one for each trial, so that a resumed search chooses what
 # it would have chosen.
 OF_ONE_SEED = ("optuna.samplers.QMCSampler",)
+
+# Why a trial has failed whose worker was killed.
+DIED = "its worker died"
+
+# Seconds between two looks whether another command in the same folder has ended a trial.
+POLL_SECONDS = 1.0
 
 
 @dataclass(eq=False)
@@ -131,7 +137,9 @@ class Search:
             )
         self._sampler(0)
         self._worker = Worker(self.sweep, settings.get("heartbeat", 60))
-        self._adopted: list[FrozenTrial] | None = None
+        self._folder = os.path.abspath(self.sweep)
+        self._choosing = FileLock(self.sweep / ".workers" / "choosing.lock")  # one command in this folder at a time
+        self._adopted: list[FrozenTrial] = []
         self._running: dict[int, _Trial] = {}
         self._waiting: dict[int, list[_Trial]] = {}  # trials that wait for the outcome of another one, by its number
         self._lock = RLock()
@@ -177,6 +185,7 @@ class Search:
         assert self._study
         with self._worker.alive(self._give_sign):
             yield
+            self._explain_lost()
 
     @property
     def n_trials(self) -> int:
@@ -210,14 +219,12 @@ class Search:
                     return [*trial.jobs]
 
     def cut_off(self) -> list[FrozenTrial]:
-        """Return the own trials that an earlier command has left, and which :meth:`next` takes up."""
-        if self._adopted is None:
-            self._adopted = []
-            with FileLock(self.sweep / ".workers" / "taking_up.lock"):
-                for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-                    if trial.user_attrs.get("folder") == os.path.abspath(self.sweep) and not self._is_alive(trial):
-                        self._own(optuna.Trial(self._study, trial._trial_id))
-                        self._adopted.append(trial)
+        """Return the trials of this folder that killed commands have left, and which :meth:`next` takes up."""
+        with self._choosing:
+            for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+                if trial.user_attrs.get("folder") == self._folder and not self._is_alive(trial):
+                    self._own(optuna.Trial(self._study, trial._trial_id))
+                    self._adopted.append(trial)
         return self._adopted
 
     def _take_up(self) -> FrozenTrial | None:
@@ -226,6 +233,10 @@ class Search:
 
     def _ask(self, batch: tuple[int, int] | None) -> FrozenTrial | None:
         """Begin a new trial, unless there are enough, time is up, or the sweep has stopped."""
+        with self._choosing:  # so that no other command in this folder chooses the same job of a grid
+            return self._ask_alone(batch)
+
+    def _ask_alone(self, batch: tuple[int, int] | None) -> FrozenTrial | None:
         self._retry_lost()
         trials = self._counted()
         begun = [trial for trial in trials if trial.state != TrialState.WAITING]
@@ -251,6 +262,9 @@ class Search:
         if before >= self.n_trials:  # another command was faster
             self._discard(trial, "another command had begun the last trial")
             return None
+        if before != len(begun):  # another command began a trial at the same moment, perhaps with the same values
+            self._discard(trial, "another command began a trial at the same moment")
+            return self._ask(batch)
         return self._frozen(trial)
 
     def _queued(self) -> optuna.Trial:
@@ -259,14 +273,14 @@ class Search:
         if isinstance(self._source, SearchSpace):
             trial.set_user_attr("overrides", self._source.suggest(trial))
         self._own(trial)
-        trial.set_user_attr("folder", os.path.abspath(self.sweep))  # last: from now on, it can be taken up
+        trial.set_user_attr("folder", self._folder)  # last: from now on, it can be taken up
         return trial
 
     def _add(
         self, point: list[str] | None, sampler: optuna.samplers.BaseSampler, batch: tuple[int, int] | None
     ) -> optuna.Trial:
         """Begin a trial of a grid's point, or of values that the sampler chooses, by a single write."""
-        attributes = {**self._mark, "folder": os.path.abspath(self.sweep)}
+        attributes = {**self._mark, "folder": self._folder}
         if batch is not None:
             attributes["batch"] = [*batch]
         if isinstance(self._source, SearchSpace):
@@ -303,7 +317,7 @@ class Search:
             write_json(first.folder / PRUNED, {"epoch": verdict["step"], "epochs": planned_epochs(first)})
         if len(self.objectives.names) == 1:
             report = TrialReport(
-                os.path.abspath(self.sweep),
+                self._folder,
                 self._study.study_name,
                 self._settings.get("storage"),
                 self._settings.get("pruner"),
@@ -337,12 +351,35 @@ class Search:
     @staticmethod
     def is_over(job: SearchJob) -> bool:
         """Return whether a job is complete or pruned, and need not be run."""
-        return any((job.folder / outcome).exists() for outcome in (METRICS, PRUNED))
+        return _is_over(job.folder)
+
+    def run_elsewhere(self) -> set[int]:
+        """Return the numbers of own trials whose jobs another command in this folder runs for an earlier trial."""
+        with self._lock:
+            running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+            others = [
+                trial
+                for trial in running
+                if trial.number not in self._running
+                and trial.user_attrs.get("folder") == self._folder
+                and self._is_alive(trial)
+            ]
+            return {
+                own.number
+                for own in self._running.values()
+                for other in others
+                if other.number < own.number and other.user_attrs["overrides"] == own.overrides
+            }
 
     def ended(self, job: SearchJob) -> list[SearchJob]:
         """Tell the study the outcome of a job, once its trial has ended; return the jobs that are needed now."""
         with self._lock:
-            more = self._ended_job(job)
+            try:
+                more = self._ended_job(job)
+            except optuna.exceptions.UpdateFinishedTrialError:
+                log.warning("trial %d: another command took this one for dead", job.trial.number)
+                self._running.pop(job.trial.number, None)
+                more = []
             if job.trial.number not in self._running:
                 for twin in self._waiting.pop(job.trial.number, []):
                     more += [own for each in [*twin.jobs] for own in self._ended_job(each)]
@@ -451,12 +488,13 @@ class Search:
     def _retry_lost(self) -> None:
         """Tell trials of dead workers as failed, and queue them once more, as often as configured."""
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if self._is_alive(trial) or trial.number in self._running:
+            mine = trial.user_attrs.get("folder") == self._folder  # which is taken up
+            if mine or self._is_alive(trial):
                 continue
             stored, tried = optuna.Trial(self._study, trial._trial_id), trial.user_attrs.get("tried", 0)
             begun = "folder" in trial.user_attrs
             again = begun and tried < self._settings.get("retries", 1)
-            why = "its worker died" if begun else "it was cut off as it began"
+            why = DIED if begun else "it was cut off as it began"
             try:
                 stored.set_user_attr("why", why)
                 if again or not begun:
@@ -466,8 +504,25 @@ class Search:
                 continue
             log.warning("trial %d: %s%s", trial.number, why, "; it is tried again" if again else "")
             if again:
-                again_with = {"tried": tried + 1, "overrides": trial.user_attrs["overrides"]}
-                self._queue(trial.params, again_with | self._mark)
+                overrides = trial.user_attrs["overrides"]
+                attributes = {"tried": tried + 1, "again": trial.number, "overrides": overrides}
+                self._queue(trial.params, attributes | self._mark)
+
+    def _explain_lost(self) -> None:
+        """Write to the folders of jobs that other commands took for dead what has become of their trials."""
+        trials = self._study.get_trials(deepcopy=False)
+        again = {trial.user_attrs["again"]: trial.number for trial in trials if "again" in trial.user_attrs}
+        own = [trial for trial in trials if trial.user_attrs.get("folder") == self._folder]
+        last = {self.sweep / job: trial for trial in own for job in trial.user_attrs.get("jobs", ())}
+        for job, trial in last.items():
+            lost = trial.state == TrialState.FAIL and trial.user_attrs.get("why") == DIED
+            if not lost or _is_over(job) or not (job / JOB).exists():
+                continue
+            if trial.number in again:
+                write_json(job / RETRIED, {"trial": trial.number, "again": again[trial.number]})
+            elif not (job / FAILURE).exists():
+                write_json(job / FAILURE, {"error": DIED})
+            (job / TRIAL).unlink(missing_ok=True)
 
     def _discard(self, trial: optuna.Trial, why: str) -> None:
         trial.set_user_attr(NOT_COUNTED, why)
@@ -482,8 +537,7 @@ class Search:
     def begun_in(self, batch: int) -> int:
         """Return the number of trials of a batch of this sweep's folder that have begun."""
         trials = (trial.user_attrs for trial in self._counted())
-        folder = os.path.abspath(self.sweep)
-        return sum(own.get("batch", (None,))[0] == batch and own.get("folder") == folder for own in trials)
+        return sum(own.get("batch", (None,))[0] == batch and own.get("folder") == self._folder for own in trials)
 
     def left(self) -> int:
         """Return the number of trials that have not begun."""
@@ -514,3 +568,7 @@ class Search:
             return ""
         minutes = (time.monotonic() - self._began) / self._ended * (self.left() + len(self._running)) / 60
         return f", about {minutes:.0f} min left" if minutes >= 1 else ", less than a minute left"
+
+
+def _is_over(folder: Path) -> bool:
+    return any((folder / outcome).exists() for outcome in (METRICS, PRUNED))

@@ -2,13 +2,14 @@
 
 import json
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from vae_lightning.runs.directory import checkpoint_path
 from vae_lightning.sweeps.epoch_end import EpochEnd
-from vae_lightning.sweeps.search import Search, SearchJob, planned_epochs
+from vae_lightning.sweeps.search import POLL_SECONDS, Search, SearchJob, planned_epochs
 from vae_lightning.sweeps.stacked_runs import Paused
 from vae_lightning.sweeps.stacking import StackedJob, at_the_same_epoch, in_one_stack, stackable, train_stack
 
@@ -40,12 +41,14 @@ def run_in_stacks(search: Search, run_alone: RunAlone, record: Record, at_a_time
     """
     pool = _Pool(search, at_a_time)
     while pool.fill():
-        alone = next((job for job in pool.jobs if job not in pool.stacked), None)
+        ready = pool.ready()
+        alone = next((job for job in ready if job not in pool.stacked), None)
         if alone is not None:
             run_alone(alone)
             pool.end(alone)
+        if alone is not None or not ready:
             continue
-        jobs, until = pool.least_advanced()
+        jobs, until = pool.least_advanced(ready)
         decisions = _Decisions(pool, jobs, until)
         errors = train_stack([pool.stacked[job] for job in jobs], search.sweep, decisions)
         for place, job in enumerate(jobs):
@@ -141,10 +144,23 @@ class _Pool:
         self.stacked.pop(job, None)
         self._add(self.search.ended(job))
 
-    def least_advanced(self) -> tuple[list[SearchJob], int | None]:
+    def ready(self) -> list[SearchJob]:
+        """Return the jobs that no other command in this folder runs, as soon as there is one."""
+        while self.jobs:
+            elsewhere = self.search.run_elsewhere()
+            ready = [job for job in self.jobs if job.trial.number not in elsewhere]
+            over = [job for job in ready if self.search.is_over(job)]
+            for job in over:
+                self.end(job)
+            if ready and not over:
+                return ready
+            time.sleep(0 if over else POLL_SECONDS)
+        return []
+
+    def least_advanced(self, ready: Sequence[SearchJob]) -> tuple[list[SearchJob], int | None]:
         """Return the jobs of the next stack, and the epoch after which others of its kind join it; None if none do."""
-        kind = self._kinds[self.jobs[0]]
-        jobs = [job for job in self.jobs if self._kinds[job] == kind]
+        kind = self._kinds[ready[0]]
+        jobs = [job for job in ready if self._kinds[job] == kind]
         first, *later = sorted({self.stacked[job].epoch for job in jobs})
         stack = [job for job in jobs if self.stacked[job].epoch == first]
         # Models with the same optimiser share its steps if they are adjacent.
