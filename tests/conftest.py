@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -29,6 +29,9 @@ from vae_lightning.data.images import LabelledImages
 from vae_lightning.data.published import FILES
 from vae_lightning.streams import generator
 from vae_lightning.sweeps.job_name import job_name
+
+if TYPE_CHECKING:
+    from searching import Search
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Compose = Callable[..., DictConfig]
@@ -137,6 +140,22 @@ def command(tmp_path: Path) -> Command:
         )
 
     return run
+
+
+@pytest.fixture
+def search() -> "Iterator[Callable[..., Search]]":
+    """``search(folder, *options)``, a search that begins there; it is killed if the test leaves it behind."""
+    from searching import Search
+
+    begun: list[Search] = []
+
+    def begin(*arguments: Any, **options: Any) -> Search:
+        begun.append(Search(*arguments, **options))
+        return begun[-1]
+
+    yield begin
+    for each in begun:
+        each.kill()
 
 
 @pytest.fixture
