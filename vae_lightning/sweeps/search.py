@@ -255,16 +255,18 @@ class Search:
         if not isinstance(self._source, SearchSpace):
             taken = [trial.user_attrs.get("overrides") for trial in trials]
             point = next((list(given) for given in self._source if list(given) not in taken), None)
-            if point is None and len(begun) == len(trials):
-                return None
-        trial = self._queued() if len(begun) < len(trials) else self._add(point, self._sampler(len(begun)), batch)
+        if len(begun) < len(trials):
+            return self._frozen(self._queued())
+        if point is None and not isinstance(self._source, SearchSpace):
+            return None
+        trial = self._add(point, self._sampler(len(begun)), batch)
         before = sum(other.number < trial.number for other in self._counted())
         if before >= self.n_trials:  # another command was faster
             self._discard(trial, "another command had begun the last trial")
             return None
         if before != len(begun):  # another command began a trial at the same moment, perhaps with the same values
             self._discard(trial, "another command began a trial at the same moment")
-            return self._ask(batch)
+            return self._ask_alone(batch)
         return self._frozen(trial)
 
     def _queued(self) -> optuna.Trial:
