@@ -31,3 +31,13 @@ def test_the_last_lines_tell_of_a_best_value_at_the_edge_of_a_grid(
         lines = closing_lines(tmp_path).splitlines()
         expected = said if name.endswith("GridSweeper") else None
         assert [line.strip() for line in lines if "edge" in line] == ([expected] if expected else [])
+
+
+def test_values_whose_jobs_were_pruned_are_of_the_grid(tmp_path: Path) -> None:
+    for value, loss in {2: 3.0, 5: 2.0, 20: 1.0}.items():
+        fake_job(tmp_path, {"latent_dim": value}, **{"val/loss": loss})
+    pruned = fake_job(tmp_path, {"latent_dim": 40})
+    (pruned / "pruned.json").write_text('{"epoch": 1, "epochs": 2}')
+    stored = {"hydra": {"sweeper": {"_target_": "hydra_plugins.vae_grid_sweeper.GridSweeper"}}}
+    OmegaConf.save(OmegaConf.create(stored), tmp_path / "multirun.yaml")
+    assert "edge" not in closing_lines(tmp_path)

@@ -15,11 +15,12 @@ GRID = "hydra_plugins.vae_grid_sweeper.GridSweeper"
 FEWEST = 3  # values of an axis; of two values, each is at an edge
 
 
-def edge_lines(sweep: Path, ranked: pd.DataFrame, settings: Sequence[str]) -> list[str]:
+def edge_lines(sweep: Path, jobs: pd.DataFrame, ranked: pd.DataFrame, settings: Sequence[str]) -> list[str]:
     """Return a line for each numeric axis on which the best configuration has the smallest or largest value.
 
     Arguments:
         sweep: the sweep's folder.
+        jobs: all jobs, also those that were pruned.
         ranked: the configurations, the best first.
         settings: the columns of the axes.
 
@@ -33,9 +34,9 @@ def edge_lines(sweep: Path, ranked: pd.DataFrame, settings: Sequence[str]) -> li
         return []
     lines = []
     for axis in settings:
-        values = ranked[axis].tolist()
+        values = jobs[axis].tolist()
         if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
-            best = values[0]
+            best = ranked[axis].iloc[0]
             if len({*values}) >= FEWEST and best in (min(values), max(values)):
                 which = "smallest" if best == min(values) else "largest"
                 lines.append(f"at the edge of the grid: {axis}={level_text(best)} is its {which} value")

@@ -110,7 +110,7 @@ def closing_lines(sweep: Path) -> str:
         for place, (values, metrics) in zip(PLACES, best, strict=False)
     ]
     if search is None:
-        lines[1:1] = [f"{'':10} {line}" for line in edge_lines(sweep, found.ranked, found.settings)]
+        lines[1:1] = [f"{'':10} {line}" for line in edge_lines(sweep, found.jobs, found.ranked, found.settings)]
     chosen = _chosen(found, search)
     if len(chosen) and not several:
         of_test = _formatted(chosen, [], ["test/loss", "probe/test_acc"]).iloc[0].drop("runs")
@@ -157,16 +157,14 @@ def _search(sweep: Path) -> tuple[Search | None, str]:
 def _best(found: SweepResults, search: Search | None) -> list[tuple[str, str]]:
     """Return the values and the objectives of the best configurations as texts, best first."""
     if search is not None:
-        return [
-            (
-                ", ".join(f"{name}={shortened(value)}" for name, value in trial.params.items()),
-                "   ".join(
-                    f"{name} {measured(name, value, std)}"
-                    for name, value, std in zip(search.objectives, trial.values, trial.std, strict=True)
-                ),
+        best = {  # trials of the same values are one configuration
+            ", ".join(f"{name}={shortened(value)}" for name, value in trial.params.items()): "   ".join(
+                f"{name} {measured(name, value, std)}"
+                for name, value, std in zip(search.objectives, trial.values, trial.std, strict=True)
             )
-            for trial in best_trials(search)[: len(PLACES)]
-        ]
+            for trial in reversed(best_trials(search))
+        }
+        return [*reversed(best.items())][: len(PLACES)]
     _, ranked, settings, objective = found
     return [
         (
