@@ -97,7 +97,8 @@ def fit_and_test(config: Mapping[str, Any], report: Callable[[int, float], bool]
         for reported in reports:
             if reported.pruned is not None:
                 if rank() == 0:
-                    run.prune(reported.pruned)
+                    log.info("pruned after epoch %d of %d", reported.pruned, config["trainer"]["max_epochs"])
+                    run.prune(reported.pruned, record.seconds["total"])
                 return {}
         if state is not None and state["global_step"] == trainer.global_step and restored(trainer) is None:
             model.load_state_dict(state["state_dict"])  # nothing was left to train: the average, not what it is of

@@ -1,7 +1,6 @@
 """A run: its configuration, directory, callbacks and loggers."""
 
 import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -169,11 +168,15 @@ class Run:
         show_result(self.loggers.values(), self.hyperparameters, metrics)
         write_json(self.directory / METRICS, metrics)
 
-    def prune(self, epoch: int) -> None:
-        """Store that the run has been pruned after an epoch, counted from 1; it has no final metrics."""
+    def prune(self, epoch: int, seconds: float) -> None:
+        """Store that the run has been pruned after an epoch, counted from 1; it has no final metrics.
+
+        Arguments:
+            epoch: the epoch.
+            seconds: the time of the whole run.
+        """
         planned = self.config["trainer"]["max_epochs"]
-        log.info("%s is pruned after epoch %d of %d", os.path.relpath(self.directory), epoch, planned)
-        write_json(self.directory / PRUNED, {"epoch": epoch, "epochs": planned})
+        write_json(self.directory / PRUNED, {"epoch": epoch, "epochs": planned, "seconds": round(seconds, 3)})
 
     def end_loggers(self) -> None:
         """End the records, as finished if the run is complete or pruned, otherwise as failed."""

@@ -154,7 +154,8 @@ def _outcome(job: Path) -> dict[str, Any]:
         if not all(isinstance(pruned.get(name), int) for name in ("epoch", "epochs")):
             raise InputError(f"{job / PRUNED}: is damaged (it must have epoch and epochs); run it again")
         read_curves(job)
-        return {"status": "pruned", "why": f"after epoch {pruned['epoch']} of {pruned['epochs']}"}
+        why = f"after epoch {pruned['epoch']} of {pruned['epochs']}"
+        return {"status": "pruned", "why": why, "seconds": pruned.get("seconds")}
     if (job / RETRIED).exists():
         again = read_json(job / RETRIED).get("again")
         if not isinstance(again, int):

@@ -209,7 +209,7 @@ class CallbackViews(Checkpoint):
         for hook in ("on_train_end", "on_fit_end"):
             self._call(hook, trainer, stack, [place])
         if run.error is None and pruned:
-            run.prune(epochs)
+            run.prune(epochs, run.seconds["total"])
         elif run.error is None:
             metrics = by_run(trainer.callback_metrics, len(self.runs))[place]
             logged = {name: float(value) for name, value in metrics.items() if "/" in name}

@@ -66,8 +66,8 @@ class StackedRun(Run):
         super().end_fit(fit)
         self.fit = dict(fit)
 
-    def prune(self, epoch: int) -> None:
-        super().prune(epoch)
+    def prune(self, epoch: int, seconds: float) -> None:
+        super().prune(epoch, seconds)
         self.pruned = True
 
     @property

@@ -95,7 +95,8 @@ def _trial(trial: "FrozenTrial", count: int) -> Trial:
     attributes: Mapping[str, Any] = trial.user_attrs
     unknown = [math.nan] * count
     std, epochs = attributes.get("std"), attributes.get("epochs", {})
-    duration = math.nan if trial.duration is None else trial.duration.total_seconds()
+    duration = None if trial.duration is None else trial.duration.total_seconds()
+    seconds = attributes.get("seconds", duration)
     return Trial(
         trial.number,
         _STATES.get(trial.state.name, trial.state.name.lower()),
@@ -103,9 +104,9 @@ def _trial(trial: "FrozenTrial", count: int) -> Trial:
         unknown if std is None else [*std] if isinstance(std, Iterable) else [std],
         trial.params,
         dict(sorted(trial.intermediate_values.items())),
-        epochs.get("trained", 0),
+        round(epochs.get("trained", 0)),
         epochs.get("planned", 0),
-        attributes.get("seconds", duration),
+        math.nan if seconds is None else seconds,
         attributes.get("jobs", []),
     )
 
