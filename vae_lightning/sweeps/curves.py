@@ -129,7 +129,8 @@ def _configurations(
         complete = group[group["status"] == "complete"]
         if len(complete) and len(best) < MAX_COLOURS:
             first = complete.iloc[0]
-            label = ", ".join(f"{axis}={first[axis]}" for axis in settings) or first["job"]
+            values = [f"{axis}={first[axis]}" for axis in settings if first[axis] is not None]  # absent by a condition
+            label = ", ".join(values) or first["job"]
             best[shown(label)] = complete["job"].to_list()
         else:
             others.append((complete if len(complete) else group)["job"].to_list())
