@@ -83,9 +83,11 @@ def draw_front(search: Search) -> list[tuple[str, str, Figure]]:
             errors = [np.nan_to_num([trial.std[place] for trial in trials]) for place in (y, x)]
             label = "on the front" if trials is front else "other trials"
             axes.errorbar(*places, *errors, fmt="o", markersize=4, elinewidth=0.8, label=label, **style)
-        for trial in front:
-            place_of = (trial.values[x], trial.values[y])
-            axes.annotate(str(trial.number), place_of, (4, 3), textcoords="offset points", fontsize=7)
+        numbers: dict[tuple[float, float], list[str]] = {}  # trials of the same values share a point
+        for trial in sorted(front, key=lambda trial: trial.number):
+            numbers.setdefault((trial.values[x], trial.values[y]), []).append(str(trial.number))
+        for point, those in numbers.items():
+            axes.annotate(", ".join(those), point, (4, 3), textcoords="offset points", fontsize=7)
         ends = [window([trial.values[place] for trial in search.complete], search.higher[place]) for place in (x, y)]
         axes.set(xlim=ends[0][0], ylim=ends[1][0])
         hidden = int((ends[0][1] | ends[1][1]).sum())

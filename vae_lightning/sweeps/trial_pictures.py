@@ -187,7 +187,7 @@ def _parallel(search: Search, names: Sequence[str]) -> Figure:
 def _pruning(search: Search) -> Figure:
     """Draw the first objective over the epochs, and after which epochs trials were pruned."""
     figure = Figure(figsize=(8, 3.4), dpi=120, layout="constrained")
-    pruned = [trial for trial in search.trials if trial.state == "pruned"]
+    pruned = [trial for trial in search.trials if trial.state == "pruned" and trial.steps]
     panels = figure.subplots(1, 2 if pruned else 1, squeeze=False, width_ratios=[2, 1] if pruned else [1])[0]
     axes = panels[0]
     best = search.best_first()[0]
@@ -195,25 +195,26 @@ def _pruning(search: Search) -> Figure:
     longest = max(len(trial.steps) for trial in search.trials)
     for trial in search.trials:
         steps, values = [*trial.steps], [*trial.steps.values()]
-        late += values[max(1, longest // 4) :] or values[-1:]  # the first epochs would hide the others
+        late += values[max(1, longest // 4) :]  # the first epochs would hide the others
         style = {"color": "tab:orange" if trial.state == "pruned" else "tab:blue", "linewidth": 0.8, "alpha": 0.6}
         if trial is best and trial.state == "complete":
             style = {"color": "black", "linewidth": 1.6, "zorder": 4}
         axes.plot(steps, values, **style)
-        if trial.state == "pruned":
-            axes.plot(steps[-1:], values[-1:], "x", color="tab:orange", ms=4)
     limits, _ = window(filter(math.isfinite, late), search.higher[0])
     axes.set_ylim(*limits)
+    for trial in pruned:
+        last, value = [*trial.steps.items()][-1]
+        axes.plot(last, np.clip(value, *limits), "x", color="tab:orange", ms=4, clip_on=False)
     axes.plot([], [], color="black", label="best")
     axes.plot([], [], color="tab:blue", label="not pruned")
     if pruned:
         axes.plot([], [], color="tab:orange", marker="x", label="pruned")
     axes.legend(fontsize=8)
     more = any(len(trial.jobs) > 1 for trial in search.trials)
-    axes.set_xlabel("epoch of the first seed" + ", then one step for each further seed" * more)
+    axes.set_xlabel("epoch of the first seed, then one step for each further seed" if more else "epoch")
     axes.set_ylabel(metric_label(search.objectives[0]))
     if pruned:
-        ends = [max(trial.steps) for trial in pruned if trial.steps]
+        ends = [max(trial.steps) for trial in pruned]
         panels[1].bar(*np.unique(ends, return_counts=True), color="tab:orange")
         panels[1].set_xlabel("last epoch before pruning")
         panels[1].set_ylabel("trials")
