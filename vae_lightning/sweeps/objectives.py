@@ -61,7 +61,8 @@ def check_objectives(config: DictConfig, axes: Iterable[str]) -> None:
     if config.trainer.get("limit_val_batches") == 0:
         without["trainer.limit_val_batches"] = {name for name in names if name.startswith("val/")}
     for objective in Objectives.of(config.hydra.sweeper, config.sweep.objective).names:
-        given = f"sweep.objective={objective}"
+        several = config.hydra.sweeper.get("objectives")
+        given = f"hydra.sweeper.objectives.{objective}" if several else f"sweep.objective={objective}"
         check_choice(given, objective, names)
         for key, missing in without.items():
             if objective in missing:

@@ -1,6 +1,7 @@
 """A search: its trials, and the jobs of which they consist."""
 
 import logging
+import math
 import os
 import statistics
 import time
@@ -25,6 +26,7 @@ from vae_lightning.config.targets import build
 from vae_lightning.runs.directory import FAILURE, JOB, METRICS, PRUNED, RETRIED, TRIAL, read_json, read_metrics
 from vae_lightning.sweeps.composing import checked_job
 from vae_lightning.sweeps.jobs import STOPPED
+from vae_lightning.sweeps.levels import shortened
 from vae_lightning.sweeps.objectives import Objectives
 from vae_lightning.sweeps.pruning import TrialReport, build_pruner, judge, stored_verdict
 from vae_lightning.sweeps.sampling import NOT_COUNTED, sampled_trial
@@ -58,7 +60,7 @@ class _Trial:
     jobs: list["SearchJob"] = field(default_factory=list)
     values: dict[str, list[float]] = field(default_factory=dict)
     seconds: float = 0.0
-    epochs: float = 0.0
+    epochs: int = 0
 
 
 @dataclass(eq=False)
@@ -121,6 +123,9 @@ class Search:
     ) -> None:
         self._settings, self._loader, self._config = settings, loader, config
         self._source = source
+        # Overrides that the jobs of a grid share, which say nothing about one of them.
+        grid = [] if isinstance(source, SearchSpace) else source
+        self._shared = set[str]().union(*grid[:1]).intersection(*grid) if len(grid) > 1 else set()
         self.sweep = Path(config.hydra.sweep.dir)
         self.objectives = Objectives.of(settings, config.sweep.objective)
         self._seeds = [str(seed) for seed in settings.get("seeds") or ()]
@@ -133,7 +138,8 @@ class Search:
         self._pruner = build_pruner(settings.get("pruner"))
         if self._pruner is not None and len(self.objectives.names) > 1:
             raise InputError(
-                f"hydra.sweeper.pruner._target_={settings['pruner']['_target_']}: must be null with several objectives"
+                f"hydra.sweeper.pruner._target_={settings['pruner']['_target_']}: must be optuna.pruners.NopPruner "
+                "(hydra/sweeper/pruner=none) with several objectives"
             )
         self._sampler(0)
         self._worker = Worker(self.sweep, settings.get("heartbeat", 60))
@@ -141,6 +147,7 @@ class Search:
         self._choosing = FileLock(self.sweep / ".workers" / "choosing.lock")  # one command in this folder at a time
         self._adopted: list[FrozenTrial] = []
         self._running: dict[int, _Trial] = {}
+        self._announced: set[int] = set()  # trials whose end is in the log already
         self._waiting: dict[int, list[_Trial]] = {}  # trials that wait for the outcome of another one, by its number
         self._lock = RLock()
         self._began = time.monotonic()
@@ -307,8 +314,9 @@ class Search:
             return None
         self._running[stored.number] = trial
         begun = sum(other.state != TrialState.WAITING for other in self._counted())
-        name, left = os.path.relpath(trial.jobs[0].folder, self.sweep), self._time_left()
-        log.info("trial %d (%d of %d%s): %s", trial.number, begun, self.n_trials, left, name)
+        chosen = shortened(" ".join(given for given in trial.overrides if given not in self._shared))
+        left = self._time_left()
+        log.info("trial %d (%d of %d%s): %s", trial.number, begun, self.n_trials, left, chosen)
         return trial
 
     def _prepare(self, trial: _Trial, stored: FrozenTrial) -> None:
@@ -400,7 +408,10 @@ class Search:
             self._fail(trial, f"it has no {missing[0]}")
         else:
             trial.values[job.seed] = [metrics[name] for name in self.objectives.names]
-            trial.seconds, trial.epochs = trial.seconds + metrics["total_seconds"], trial.epochs + metrics["epochs"]
+            trial.seconds, trial.epochs = (
+                trial.seconds + metrics["total_seconds"],
+                trial.epochs + int(metrics["epochs"]),
+            )
             left = max(1, len(self._seeds)) - len(trial.values)
             if not left:
                 self._complete(trial)
@@ -413,8 +424,10 @@ class Search:
 
     def _end_incomplete(self, trial: _Trial, folder: Path) -> None:
         if (folder / PRUNED).exists():
-            trial.epochs += read_json(folder / PRUNED)["epoch"]
-            self._end(trial, TrialState.PRUNED, f"pruned after epoch {trial.epochs:.0f}")
+            pruned = read_json(folder / PRUNED)
+            trial.epochs += pruned["epoch"]
+            trial.seconds += pruned.get("seconds", math.nan)  # unknown if a kill came before the run could say so
+            self._end(trial, TrialState.PRUNED, f"pruned after epoch {pruned['epoch']} of {pruned['epochs']}")
         else:
             failed = (folder / FAILURE).exists()
             self._fail(trial, str(read_json(folder / FAILURE)["error"]) if failed else "it was not run")
@@ -439,12 +452,18 @@ class Search:
             planned = planned_epochs(trial.jobs[0]) * max(1, len(self._seeds))
             trial.stored.set_user_attr("epochs", {"trained": trial.epochs, "planned": planned})
         trial.stored.set_user_attr("values", trial.values)
-        trial.stored.set_user_attr("seconds", trial.seconds)
+        trial.stored.set_user_attr("seconds", None if math.isnan(trial.seconds) else trial.seconds)
         self._tell(trial.stored, state, values)
         self._running.pop(trial.number, None)
         self._ended += 1
-        log.info("trial %d: %s", trial.number, shown)
+        if trial.number not in self._announced:
+            log.info("trial %d: %s%s", trial.number, shown, ", the best so far" * self._is_best(trial, state))
         self._give_sign()
+
+    def _is_best(self, trial: _Trial, state: TrialState) -> bool:
+        """Return whether a trial that has ended is the best one by the only objective."""
+        single = len(self.objectives.names) == 1
+        return single and state == TrialState.COMPLETE and self._study.best_trial.number == trial.number
 
     def _tell(self, trial: optuna.Trial, state: TrialState, values: Sequence[float] | None = None) -> None:
         try:
@@ -549,8 +568,20 @@ class Search:
     # Judging.
 
     def judge(self, epoch: int, values: Mapping[int, float]) -> set[int]:
-        """Store the values of several running trials after an epoch; return the numbers of those that are pruned."""
-        return judge(self._study, self._pruner, epoch, values)
+        """Store the values of several running trials after an epoch; return the numbers of those that are pruned.
+
+        Optuna neither stores intermediate values of several objectives nor prunes by them.
+        """
+        if len(self.objectives.names) > 1:
+            return set()
+        pruned = judge(self._study, self._pruner, epoch, values)
+        # After its last epoch, a run is complete, whatever the verdict.
+        ended = sorted(number for number in pruned if epoch < planned_epochs(self._running[number].jobs[0]))
+        if ended:
+            which = ", ".join(map(str, ended))
+            log.info("pruned after epoch %d: trial%s %s", epoch, "s" * (len(ended) > 1), which)
+            self._announced.update(ended)
+        return pruned
 
     def _sampler(self, ordinal: int) -> optuna.samplers.BaseSampler:
         """Build the sampler for the trial that has this place among those that count."""

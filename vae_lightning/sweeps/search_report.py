@@ -2,7 +2,6 @@
 
 import math
 import os
-import re
 import shlex
 from collections.abc import Iterable
 from importlib.util import find_spec
@@ -17,7 +16,7 @@ from vae_lightning.sweeps.importances import draw_importances, find_importances
 from vae_lightning.sweeps.levels import shortened
 from vae_lightning.sweeps.pareto_front import draw_front, front_of
 from vae_lightning.sweeps.results import axis_column, measured
-from vae_lightning.sweeps.study import SEARCH, STUDY
+from vae_lightning.sweeps.study import SEARCH, STUDY, shown_storage
 from vae_lightning.sweeps.trial_pictures import draw_trials
 from vae_lightning.sweeps.trials import Search, Trial
 
@@ -97,7 +96,7 @@ def dashboard(sweep: Path) -> str | None:
     if find_spec("optuna_dashboard") is None:
         return None
     storage = read_json(sweep / SEARCH).get("storage") or f"sqlite:///{os.path.relpath(sweep / STUDY)}"
-    return "optuna-dashboard " + shlex.quote(re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", storage))
+    return "optuna-dashboard " + shlex.quote(shown_storage(storage))
 
 
 def _column(param: str) -> str:

@@ -195,7 +195,7 @@ def _numbers(given: str, sweep: RangeSweep | IntervalSweep) -> BaseDistribution:
         if isinstance(sweep, RangeSweep):
             values = [*sweep.range()]
             if not values:
-                raise ValueError("there is no number between its ends")
+                raise ValueError("it has none; the first one must be below the second, which it does not reach")
             # Decimals add up without rounding, after which the end would be no whole number of steps away.
             first, step = Decimal(str(sweep.start)), abs(sweep.step)
             ends = sorted([first, first + (len(values) - 1) * Decimal(str(sweep.step))])
@@ -206,6 +206,8 @@ def _numbers(given: str, sweep: RangeSweep | IntervalSweep) -> BaseDistribution:
             low, high, step = sweep.start, sweep.end, None
             if not math.isfinite(high - low):
                 raise ValueError("its ends must be finite")
+        if low > high:
+            raise ValueError("the first one must not be above the second")
         if all(isinstance(number, int) for number in (low, high, step or 1)):
             return IntDistribution(int(low), int(high), log, int(step or 1))
         return FloatDistribution(low, high, log, step)

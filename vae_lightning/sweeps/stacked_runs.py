@@ -20,6 +20,7 @@ from vae_lightning.runs.environment import environment
 from vae_lightning.runs.fitting import built_parts, logged_by_fit
 from vae_lightning.runs.warnings import filter_warnings
 from vae_lightning.sweeps.epoch_end import EpochEnd
+from vae_lightning.sweeps.levels import shortened
 from vae_lightning.sweeps.stack_views import CallbackViews, CheckpointView, LoggerView, by_run
 from vae_lightning.sweeps.stacked_run import StackedRun
 
@@ -92,7 +93,7 @@ def train_stacked(runs: Sequence[StackedRun], epoch_end: EpochEnd | None = None)
                 shown = "   ".join(
                     f"{name} {metrics[name]:.{digits}f}" for name, digits in SHOWN.items() if name in metrics
                 )
-                log.info("%s   %s", run.directory.name, shown)
+                log.info("%s   %s", shortened(run.directory.name), shown)
     return [run.error for run in runs]
 
 

@@ -1,6 +1,7 @@
 """Optuna's study of a sweep: where it is stored, and how it is opened."""
 
 import os
+import re
 import sqlite3
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from vae_lightning.whole_files import write_json
 if TYPE_CHECKING:  # optuna takes a second to import, and reports of grids need none
     import optuna
 
-__all__ = ["SEARCH", "STUDY", "open_storage", "open_study", "record_study", "stored_study"]
+__all__ = ["SEARCH", "STUDY", "open_storage", "open_study", "record_study", "shown_storage", "stored_study"]
 
 SEARCH = Path("search.json")  # in the folder of a search: its study's name, and its storage if that is elsewhere
 STUDY = Path("study.db")  # the study, unless it is stored elsewhere
@@ -95,7 +96,8 @@ def open_storage(storage: str) -> "optuna.storages.BaseStorage":
     import sqlalchemy
     from optuna.storages.journal import JournalFileBackend
 
-    key = f"hydra.sweeper.storage={storage}"
+    shown = shown_storage(storage)
+    key = f"hydra.sweeper.storage={shown}"
     try:
         if storage.startswith(JOURNAL):
             return optuna.storages.JournalStorage(JournalFileBackend(storage.removeprefix(JOURNAL)))
@@ -104,7 +106,7 @@ def open_storage(storage: str) -> "optuna.storages.BaseStorage":
         return _created(lambda: optuna.storages.RDBStorage(storage, options))
     except RuntimeError as error:  # another schema
         raise InputError(
-            f"{key}: was written by another version of Optuna; optuna storage upgrade --storage {storage} updates it, "
+            f"{key}: was written by another version of Optuna; optuna storage upgrade --storage {shown} updates it, "
             "and another hydra.sweeper.storage or sweep.name begins anew"
         ) from error
     except ModuleNotFoundError as error:
@@ -113,7 +115,13 @@ def open_storage(storage: str) -> "optuna.storages.BaseStorage":
         *(ImportError, ValueError, OSError, sqlite3.Error, sqlalchemy.exc.SQLAlchemyError),
         optuna.exceptions.StorageInternalError,
     ) as error:
-        raise InputError(f"{key}: cannot be opened: {one_line(error)}") from error
+        driver = getattr(error, "orig", None) or error  # without SQLAlchemy's link
+        raise InputError(f"{key}: cannot be opened: {one_line(driver)}") from error
+
+
+def shown_storage(storage: str) -> str:
+    """Return the URL of a storage with its password hidden."""
+    return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", storage)
 
 
 def _created(create: "Callable[[], optuna.storages.RDBStorage]") -> "optuna.storages.RDBStorage":
