@@ -68,6 +68,8 @@ SHRUNKEN = {
     "experiment=families": ["posterior=gaussian,laplace", "seed=1", "data.binarisation=none"],
     "experiment=priors": ["prior=standard,mixture", "seed=1"],
     "experiment=search": ["hydra.sweeper.n_trials=2"],
+    "experiment=my_search": ["hydra.sweeper.n_trials=2"],
+    "experiment=objectives": ["hydra.sweeper.n_trials=2"],
     "experiment=estimators": [
         "estimator=none,score_function",
         "callbacks.gradients.estimates=2",
@@ -365,7 +367,7 @@ def shrunken(program: str, arguments: list[str]) -> list[str]:
         "data.mirror=",
         "data.split=",
     )
-    kept = [word for word in arguments if not word.startswith(downloaded)]
+    kept = [word for word in arguments if not word.startswith((*downloaded, "hydra.sweeper.n_trials="))]
     given = {word.partition("=")[0] for word in kept}
     more = ["debug=fast"] if "debug" not in given else []
     more += ["trainer.max_epochs=1", "callbacks.probe.max_iter=20"]

@@ -208,7 +208,9 @@ def _pruning(search: Search) -> Figure:
     axes.plot([], [], color="black", label="best")
     axes.plot([], [], color="tab:blue", label="not pruned")
     if pruned:
-        axes.plot([], [], color="tab:orange", marker="x", label="pruned")
+        hidden = sum(not limits[0] <= [*trial.steps.values()][-1] <= limits[1] for trial in pruned)
+        label = "pruned" + f", {hidden} beyond the axis" * bool(hidden)
+        axes.plot([], [], color="tab:orange", marker="x", label=label)
     axes.legend(fontsize=8)
     more = any(len(trial.jobs) > 1 for trial in search.trials)
     axes.set_xlabel("epoch of the first seed, then one step for each further seed" if more else "epoch")
