@@ -25,7 +25,7 @@ from vae_lightning.config.rules import Rule, anything, optional, several, text
 from vae_lightning.config.targets import rules_of
 from vae_lightning.models.rules import OPTIMIZER
 from vae_lightning.runs.rules import SETTINGS, SWEEP, TRAINER
-from vae_lightning.sweeps.rules import STACKED
+from vae_lightning.sweeps.rules import SEARCH, STACKED, SWEEPER
 
 Schema = dict[str, Any]
 Found = Mapping[str, list[File]]
@@ -52,11 +52,17 @@ OTHER_GROUPS = {
     "experiment": "An experiment, a file of conf/experiment.",
     "debug": "A file of conf/debug, which overrides the experiment.",
     "hydra/launcher": "The launcher, which runs the jobs of a sweep.",
+    "hydra/sweeper": "The sweeper, which chooses the jobs of a sweep.",
+    "hydra/sweeper/sampler": "The sampler, which chooses the values of a search's trials.",
+    "hydra/sweeper/pruner": "The pruner, which ends hopeless trials.",
 }
 # Files that are not of these groups.
 EXPERIMENT = "An experiment: the keys that it changes, merged over the defaults of conf/train.yaml."
 OTHER_FILES = {
     "launcher": "A launcher, which runs the jobs of a sweep.",
+    "sweeper": "A sweeper, which chooses the jobs of a sweep.",
+    "sampler": "A sampler of Optuna, which chooses the values of a search's trials.",
+    "pruner": "A pruner of Optuna, which ends hopeless trials.",
     "job_logging": "The log of a command.",
     "help": "The text of --help.",
     "evaluate": "The settings of vae-eval.",
@@ -117,6 +123,8 @@ def schema() -> Schema:
             "keys_of_tracker": _node(_named(found, "logger"), classes, any_keys=True),
             "keys_of_hydra": _hydra(found, train),
             "keys_of_launcher": _launcher(found),
+            "keys_of_sweeper": _sweeper(found),
+            **{f"keys_of_{part}": _part_of_sweeper(found, part) for part in ("sampler", "pruner")},
             "keys_of_job_logging": {"properties": _tree(_keys(found["hydra/job_logging"]), "hydra.job_logging.")},
             "keys_of_help": {"properties": _tree(_keys(found["hydra/help"]), "hydra.help.")},
             **classes,
@@ -229,6 +237,18 @@ def _launcher(found: Found) -> Schema:
     by_name = {key.name.removeprefix("hydra.launcher."): key for key in keys}
     properties |= {name: _value(rule, by_name[name]) for name, rule in STACKED.items()}
     return {"properties": {**properties, "_target_": _target(_named(found, "launcher"))}}
+
+
+def _sweeper(found: Found) -> Schema:
+    keys = {key.name.removeprefix("hydra.sweeper."): _without_default(key) for key in _keys(found["hydra/sweeper"])}
+    properties = {name: _value(rule, keys.get(name)) for name, rule in {**SWEEPER, **SEARCH}.items()}
+    parts = {part: _place(part, OTHER_FILES[part], null=part == "pruner") for part in ("sampler", "pruner")}
+    return {"properties": properties | parts | {"_target_": _target(_named(found, "sweeper"))}}
+
+
+def _part_of_sweeper(found: Found, part: str) -> Schema:
+    properties = _tree(map(_without_default, _keys(found[f"hydra/sweeper/{part}"])), f"hydra.sweeper.{part}.")
+    return {"properties": {**properties, "_target_": _target(_named(found, part))}}
 
 
 def _command(rules: Mapping[str, Rule], keys: Mapping[str, Key]) -> Schema:
@@ -429,7 +449,12 @@ def _closed(properties: Schema) -> Schema:
 
 def _hydra(found: Found, train: Mapping[str, Key]) -> Schema:
     properties = _tree([*train.values(), *map(_without_default, _keys(found["experiment"]))], "hydra.")
-    return {"properties": {**properties, "launcher": _place("launcher", OTHER_GROUPS["hydra/launcher"])}}
+    return {
+        "properties": {
+            **properties,
+            **{part: _place(part, OTHER_GROUPS[f"hydra/{part}"]) for part in ("launcher", "sweeper")},
+        }
+    }
 
 
 def _tree(keys: Iterable[Key], within: str) -> Schema:

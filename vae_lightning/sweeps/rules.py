@@ -5,13 +5,14 @@ from typing import Any
 
 from vae_lightning.config.rules import Rule, integer, number, optional, several, text
 
-_PARAMS = Rule("a mapping of keys to the values to sweep over", lambda value: isinstance(value, Mapping))
-_AXIS = Rule("the key of an axis", lambda value: isinstance(value, str))
+_OBJECT = {"type": "object"}
+_PARAMS = Rule("a mapping of keys to the values to sweep over", lambda value: isinstance(value, Mapping), _OBJECT)
+_AXIS = Rule("the key of an axis", lambda value: isinstance(value, str), {"type": "string"})
 
 # The arguments of the stacked launcher, keys of hydra.launcher.
 STACKED: dict[str, Rule] = {"max_stack": optional(integer(at_least=1))}
 
-_MAPPING = optional(Rule("a mapping", lambda value: isinstance(value, Mapping), {"type": ["object", "null"]}))
+_MAPPING = optional(Rule("a mapping", lambda value: isinstance(value, Mapping), _OBJECT))
 
 # Keys of hydra.sweeper.
 SWEEPER: dict[str, Rule] = {
@@ -36,7 +37,7 @@ SEARCH: dict[str, Rule] = {
     "retries": integer(at_least=0),
     "heartbeat": number(above=0),
     "max_failure_rate": number(at_least=0),
-    "sampler": Rule("a mapping with _target_", lambda value: isinstance(value, Mapping)),
+    "sampler": Rule("a mapping with _target_", lambda value: isinstance(value, Mapping), _OBJECT),
 }
 
 # The extra that each launcher needs.
