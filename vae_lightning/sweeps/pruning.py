@@ -53,19 +53,16 @@ def judge(
         values: the value of each trial, by its number; a value that is not finite is left out.
     """
     trials = study.get_trials(deepcopy=False)
-    values = {
-        number: value
-        for number, value in sorted(values.items())
-        # A trial has ended whose worker was taken for dead by another command.
-        if math.isfinite(value) and not trials[number].state.is_finished()
-    }
-    for number, value in values.items():
+    values = {number: value for number, value in sorted(values.items()) if math.isfinite(value)}
+    # A trial may have ended because another command has taken its worker for dead.
+    running = [number for number in values if not trials[number].state.is_finished()]
+    for number in running:
         if step not in trials[number].intermediate_values:
-            optuna.Trial(study, trials[number]._trial_id).report(value, step)
+            optuna.Trial(study, trials[number]._trial_id).report(values[number], step)
     if pruner is None:
         return set()
     verdicts = {number: stored_verdict(trials[number]) for number in values}
-    waiting = [number for number, verdict in verdicts.items() if verdict["step"] < step]
+    waiting = [number for number in running if verdicts[number]["step"] < step]
     found = _judged_together(study, pruner, waiting)
     for number, (pruned, notes) in found.items():
         verdicts[number] = {"step": step, "pruned": pruned, "noted": verdicts[number]["noted"] | notes}
