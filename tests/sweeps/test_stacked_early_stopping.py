@@ -1,10 +1,12 @@
 """Early stopping in a stack: each run stops as it would alone, and the others go on."""
 
+import time
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import Command, losses, metrics_of
+from warm_process import begin_command
 
 STOPPING = [
     *("data=mnist_5k", "trainer=cpu", "data.val_size=3000", "trainer.precision=64-true", "model.widths=[16]"),
@@ -42,3 +44,26 @@ def test_each_run_stops_as_it_would_alone(restore: str, command: Command, tmp_pa
             tmp_path / f"alone_{lr}" / "metrics.csv"
         ).read_text().count("\n")
     assert len(stopped) > 1, "all stop at the same epoch, so that none leaves before others"
+
+
+@pytest.mark.slow
+def test_runs_that_have_stopped_stay_so_after_a_kill(command: Command, tmp_path: Path) -> None:
+    sweep = tmp_path / "outputs/sweeps/s"
+    options = ["-m", *STOPPING, "optimizer.lr=1e-2,3e-3,3e-2", "hydra/launcher=stacked", "sweep.name=s"]
+    log = tmp_path / "log"
+    killed = begin_command("vae_lightning.commands.train", *options, cwd=tmp_path, out=log, err=log)
+    while not (stopped := [*sweep.glob("*/fit.json")]):
+        assert killed.is_alive(), log.read_text()
+        time.sleep(0.01)
+    killed.kill()
+    killed.join()
+    assert not [*sweep.glob("*/metrics.json")], "the kill came too late"
+    ended = {file: file.read_text() for file in stopped}
+    stacked(command, "hydra/launcher=stacked")
+    assert {file: file.read_text() for file in stopped} == ended
+    resumed = {job.name: losses(metrics_of(job)) for job in sweep.glob("lr=*")}
+    stacked(command, "hydra/launcher=stacked", "sweep.name=whole")
+    whole = {job.name: losses(metrics_of(job)) for job in (tmp_path / "outputs/sweeps/whole").glob("lr=*")}
+    assert resumed.keys() == whole.keys()
+    for name, found in resumed.items():
+        assert found == pytest.approx(whole[name], rel=1e-9)
