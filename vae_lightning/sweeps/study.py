@@ -5,6 +5,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,7 +104,11 @@ def open_storage(storage: str) -> "optuna.storages.BaseStorage":
             return optuna.storages.JournalStorage(JournalFileBackend(storage.removeprefix(JOURNAL)))
         database = sqlalchemy.make_url(storage).database if storage.startswith("sqlite") else None
         options = {"creator": lambda: _connect(database)} if database else {}
-        return _created(lambda: optuna.storages.RDBStorage(storage, options))
+        created = _created(lambda: optuna.storages.RDBStorage(storage, options))
+        if database:  # only now, because a database that is refused stays as it is
+            with closing(_connect(database)) as connection:
+                connection.execute("PRAGMA journal_mode=WAL")
+        return created
     except RuntimeError as error:  # another schema
         raise InputError(
             f"{key}: was written by another version of Optuna; optuna storage upgrade --storage {shown} updates it, "
@@ -141,12 +146,11 @@ def _created(create: "Callable[[], optuna.storages.RDBStorage]") -> "optuna.stor
 
 
 def _connect(database: str) -> sqlite3.Connection:
-    """Connect to an SQLite file so that a commit takes half a millisecond.
+    """Connect to an SQLite file so that a commit takes half a millisecond, once the file has a write-ahead log.
 
-    A write-ahead log needs no wait for the disk; a power failure may lose the last commits, a killed process none.
+    Such a log needs no wait for the disk; a power failure may lose the last commits, a killed process none.
     """
     # A connection serves one thread at a time, but not always the same one.
     connection = sqlite3.connect(database, timeout=PATIENCE, check_same_thread=False)
-    for setting in ("journal_mode=WAL", "synchronous=NORMAL"):
-        connection.execute(f"PRAGMA {setting}")
+    connection.execute("PRAGMA synchronous=NORMAL")
     return connection
