@@ -1,9 +1,11 @@
 """Hydra's submitit launchers, with jobs that use only their own cores and fail independently."""
 
 import os
+import shlex
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -37,6 +39,9 @@ with suppress(ImportError):  # without the extra there are no such launchers
             job: JobReturn = super().__call__(*arguments, **named)
             return job
 
+        def _parameters(self) -> dict[str, Any]:
+            return dict(self.params)
+
         def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
             import submitit
             from submitit.core.utils import FailedJobError, UncompletedJobError
@@ -45,7 +50,7 @@ with suppress(ImportError):  # without the extra there are no such launchers
 
             assert self.config is not None
             assert self.hydra_context is not None
-            parameters = dict(self.params)
+            parameters = self._parameters()
             folder, at_a_time = parameters.pop("submitit_folder"), parameters.pop("array_parallelism")
             common = OmegaConf.structured(BaseQueueConf)
             executor = submitit.AutoExecutor(folder, cluster=self._EXECUTOR)
@@ -74,6 +79,13 @@ with suppress(ImportError):  # without the extra there are no such launchers
         """Runs jobs as processes on this machine."""
 
         _EXECUTOR = "local"
+
+        def _parameters(self) -> dict[str, Any]:
+            # On Ctrl-C, the process that watches over a job writes a traceback where it would hide the command's last
+            # line.
+            log = (Path(self.params["submitit_folder"]).parent / "watchers.log").absolute()
+            commands = [f"mkdir -p {shlex.quote(str(log.parent))}", f"exec 2>> {shlex.quote(str(log))}"]
+            return {**self.params, "setup": commands}
 
     class SlurmLauncher(_Launcher):
         """Submits jobs to SLURM's queue."""
