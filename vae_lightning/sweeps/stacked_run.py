@@ -88,6 +88,6 @@ class StackedRun(Run):
 
     @property
     def own_callbacks(self) -> list[Callback]:
-        """The callbacks that serve this run alone; as in a Trainer, checkpoints come last and store the state of others."""
+        """The callbacks that serve this run alone; checkpoints come last, as in a Trainer, and store all states."""
         own = [callback for callback in self.callbacks.values() if isinstance(callback, OWN_CALLBACKS)]
         return sorted(own, key=lambda callback: isinstance(callback, ModelCheckpoint))
