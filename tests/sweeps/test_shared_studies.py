@@ -158,11 +158,11 @@ def test_a_machine_that_gives_no_sign_of_life_is_taken_for_dead_and_may_wake_up(
 
 
 @pytest.mark.parametrize("launcher", ["basic", "stacked"])
-def test_two_commands_in_one_folder_share_the_trials(launcher: str, tmp_path: Path, search: Begin) -> None:
+def test_two_commands_in_one_folder_do_not_run_the_same_job(launcher: str, tmp_path: Path, search: Begin) -> None:
     options = [f"hydra/launcher={launcher}", "hydra.sweeper.n_trials=8", "hydra/sweeper/sampler=random"]
     options += ["hydra.sweeper.n_jobs=2"] if launcher == "stacked" else []
-    # Few values, so that both choose the same ones.
-    options += ["model.latent_dim=2,3,4", "hydra.sweeper.params=null"]
+    # A single value, so that both choose the same job.
+    options += ["model.latent_dim=range(2,3)", "hydra.sweeper.params=null", "trainer.max_epochs=40"]
     for command in [search(tmp_path, *options) for _ in range(2)]:
         command.end()
     trials = counted(own_study(tmp_path))
