@@ -42,7 +42,7 @@ def curves_of(seed: int) -> Curves:
     }
 
 
-def study_of(storage: Any, pruner: Any, direction: str = "minimize") -> optuna.Study:
+def study_of(storage: Any, pruner: Any, direction: Any = "minimize") -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     return optuna.create_study(study_name="s", storage=storage, pruner=pruner, direction=direction, load_if_exists=True)
 

@@ -74,7 +74,7 @@ def begin(jobs: Untrained, sampler: str, n_trials: int, **given: Any) -> None:
 def test_a_search_of_several_commands_chooses_what_one_would_have_chosen(
     sampler: str, storage: Storage, tmp_path: Path
 ) -> None:
-    found = []
+    found: list[list[list[str]]] = []
     for place, totals in enumerate(([6], [1, 2, 5, 6, 6])):
         storage.__init__()  # type: ignore[misc]
         jobs = Untrained(tmp_path / str(place))
@@ -112,7 +112,7 @@ def test_a_grid_of_a_sampler_has_each_combination_once(storage: Storage, jobs: U
 
 
 def test_other_seeds_choose_other_values(storage: Storage, tmp_path: Path) -> None:
-    found = []
+    found: list[list[list[str]]] = []
     for seed in (1, 2, 2):
         storage.__init__()  # type: ignore[misc]
         begin(Untrained(tmp_path / f"{len(found)}"), "random", 3, sampler_={"seed": seed})
@@ -379,7 +379,7 @@ def test_pruned_trials_are_told_and_not_run_again(storage: Storage, jobs: Untrai
 
 def test_a_trial_that_was_pruned_before_a_kill_stays_pruned(storage: Storage, jobs: Untrained) -> None:
     """The study has the verdict, but the run could not say so itself."""
-    given = {"n_trials": 1, "pruner": "threshold", "pruner_": {"upper": 1.0}}
+    given: dict[str, Any] = {"n_trials": 1, "pruner": "threshold", "pruner_": {"upper": 1.0}}
     with (killed := jobs.search(ONE, **given)).running():
         (job,) = killed.next()
         assert killed.judge(2, {0: 5.0}) == {0}

@@ -13,7 +13,7 @@ from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from untrained import COMPLETE, EPOCHS, FAILED, PRUNED, Storage, Untrained, by_number, chosen, states, until_complete
 
-from vae_lightning.runs.directory import METRICS
+from vae_lightning.runs.directory import METRICS, read_json
 from vae_lightning.runs.directory import PRUNED as PRUNED_FILE
 from vae_lightning.runs.training import train
 from vae_lightning.sweeps import pruning, search, stacked_search, stacking
@@ -60,7 +60,7 @@ class Stacks:
             metrics = [{"val/loss": self.jobs.curve(values[k], epoch)} if k in left else {} for k in range(len(stack))]
             pruned = epoch_end.pruned(epoch, metrics)
             for k in left:
-                write_json(stack[k].directory / "epoch.json", epoch)
+                write_json(stack[k].directory / "epoch.json", {"epoch": epoch})
             self.trained[-1] = (first, epoch, names)
             if epoch == EPOCHS:
                 for k in left:
@@ -89,7 +89,7 @@ class Stacks:
 
 def stored_epochs(config: Any, starts_over: bool = True) -> dict[int, Path | None]:
     file = Path(config["run_dir"]) / "epoch.json"
-    return {int(file.read_text()): file} if file.exists() else {0: None}
+    return {read_json(file)["epoch"]: file} if file.exists() else {0: None}
 
 
 @pytest.fixture
@@ -229,7 +229,7 @@ def test_a_failure_in_a_stack_is_that_of_its_trial(
 def test_the_seeds_of_a_trial_share_its_stack(pruner: str, stacks: Callable[[str], Stacks], storage: Storage) -> None:
     own = stacks("s")
     space = ["model.latent_dim=5,6"]
-    given = {"n_trials": 2, "seeds": [1, 2, 3], "sampler": "grid", "pruner": pruner}
+    given: dict[str, Any] = {"n_trials": 2, "seeds": [1, 2, 3], "sampler": "grid", "pruner": pruner}
     own.run(own.jobs.search(space, **given), 2)
     sizes = [len(stack) for _, _, stack in own.trained]
     assert sizes == ([6] if pruner == "none" else [2, 4])
@@ -308,7 +308,7 @@ def test_numbers_are_those_of_runs_alone_through_pauses_and_merges(
     assert ended == [PRUNED if number in (0, 2, 3, 5) else COMPLETE for number in range(9)]
     for trial in study.trials:
         job = tmp_path / "s" / trial.user_attrs["jobs"][0]
-        epochs = trial.last_step
+        epochs = max(trial.intermediate_values)
         given = [*options, *trial.user_attrs["overrides"], f"trainer.max_epochs={epochs}"]
         alone = train(compose("train", [*given, f"run_dir='{tmp_path / job.name}'"]))
         assert trial.intermediate_values[epochs] == pytest.approx(alone["val/loss"], rel=tolerance)

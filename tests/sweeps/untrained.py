@@ -107,8 +107,12 @@ class Untrained:
     """
 
     sweep: Path
-    outcome: Callable[[Values], Mapping[str, float] | str] = lambda values: {"val/loss": distance(values)}
-    curve: Callable[[Values, int], float] = lambda values, epoch: distance(values) / epoch
+    outcome: Callable[[Values], Mapping[str, float] | str] = field(
+        default_factory=lambda: lambda values: {"val/loss": distance(values)}
+    )
+    curve: Callable[[Values, int], float] = field(
+        default_factory=lambda: lambda values, epoch: distance(values) / epoch
+    )
     launched: list[list[str]] = field(default_factory=list)
 
     def search(self, space: Sequence[str] | SearchSpace = SPACE, fixed: Sequence[str] = (), **given: Any) -> Search:
