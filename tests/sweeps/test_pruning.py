@@ -85,7 +85,11 @@ def judged_in_batches(storage: Storage, pruner: Any, curves: Curves, dies_at: in
             study = study_of(storage, pruner)
             while len(study.get_trials()) < TRIALS:
                 study.ask()
-            ended: dict[int, int] = {}
+            ended = {
+                trial.number: stored_verdict(trial)["step"] if trial.state == TrialState.PRUNED else 0
+                for trial in study.get_trials()
+                if trial.state.is_finished()
+            }
             for batch in (range(TRIALS // 2), range(TRIALS // 2, TRIALS)):
                 for step in range(1, STEPS + 1):
                     left = [number for number in batch if number not in ended]

@@ -153,6 +153,7 @@ class Untrained:
             return
         (folder / "failure.json").unlink(missing_ok=True)
         for epoch in range(1, EPOCHS + 1) if report is not None else ():
+            assert report is not None
             if report(epoch, self.curve(values, epoch)) and epoch < EPOCHS:
                 (folder / "pruned.json").write_text(json.dumps({"epoch": epoch, "epochs": EPOCHS}))
                 return

@@ -484,7 +484,8 @@ class Search:
             trial.set_user_attr(name, value)
 
     def _is_alive(self, trial: FrozenTrial) -> bool:
-        return self._worker.is_alive(trial.user_attrs["worker"], trial.user_attrs["sign"])
+        worker = trial.user_attrs.get("worker")  # none if the trial is of an earlier version
+        return worker is not None and self._worker.is_alive(worker, trial.user_attrs["sign"])
 
     def _queue(self, params: Mapping[str, Any], attributes: Mapping[str, Any]) -> None:
         with warnings.catch_warnings():
