@@ -119,3 +119,11 @@ def test_a_value_of_an_earlier_epoch_is_not_reported_again() -> None:
             trainer.callback_metrics["val/loss"] = torch.tensor(5.0)  # perhaps by chance the same
         callback.on_train_epoch_end(trainer, None)  # type: ignore[arg-type]
     assert reports.seen == {1: 5.0, 3: 5.0}
+
+
+@pytest.mark.parametrize(("epoch", "pruned"), [(3, 3), (4, None)])
+def test_the_last_epoch_prunes_nothing_with_a_plain_trainer_either(epoch: int, pruned: int | None) -> None:
+    callback = ObjectiveReport("val/loss", Reports(1))
+    trainer = trainer_of(0, lambda verdict: verdict, current_epoch=epoch - 1)
+    callback.on_train_epoch_end(trainer, None)  # type: ignore[arg-type]
+    assert (callback.pruned, trainer.should_stop) == (pruned, pruned is not None)

@@ -131,6 +131,7 @@ def test_a_value_that_is_not_finite_is_left_out(value: float) -> None:
     assert [trial.intermediate_values for trial in study.trials] == [{}, {1: 9.0}]
 
 
+@pytest.mark.filterwarnings("error::UserWarning")  # with which Optuna ignores a second value
 def test_the_first_value_of_a_step_stays() -> None:
     """A killed run repeats its last epochs, perhaps on another machine with other roundings."""
     pruner = pruner_of("threshold")

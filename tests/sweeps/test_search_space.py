@@ -87,7 +87,16 @@ def alike(value: Any, other: Any) -> bool:
     "text",
     [
         *("range(5)", "range(2,32)", "range(2,32,7)", "range(5,1,-1)", "range(5,1,-2)", "range(0,1,0.25)"),
-        *("range(0,1,0.1)", "range(0.5,3)", "range(1,0,-0.3)", "range(-3,3,2)", "1,2", "choice(1,1.5,a)", "true,1,1.0"),
+        *(
+            "range(0,1,0.1)",
+            "range(0.5,3)",
+            "range(1,0,-0.3)",
+            "range(0.1,0.85,0.1)",
+            "range(-3,3,2)",
+            "1,2",
+            "choice(1,1.5,a)",
+            "true,1,1.0",
+        ),
         *("choice([1,2],[3])", "choice({a:1},{a:2})", "'a b',c", "null,x", "1,1"),
     ],
 )

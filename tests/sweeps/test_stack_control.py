@@ -183,6 +183,22 @@ def test_a_model_that_diverges_fails_its_own_run_and_a_stack_without_runs_ends()
         views.on_train_batch_end(trainer, stack_of(runs, {0: "the loss is nan"}))
 
 
+@pytest.mark.parametrize("paused", [True, False])
+def test_a_paused_fit_is_not_at_its_end(paused: bool) -> None:
+    """A callback may put earlier weights back there, with which the fit would go on."""
+    seen: list[str] = []
+    callback = Seen()
+    for hook in ("on_train_end", "on_fit_end"):
+        setattr(callback, hook, lambda *_, hook=hook: seen.append(hook))
+    runs = [run(callback)]
+    views = views_of(runs)
+    views.paused = paused
+    trainer: Any = SimpleNamespace(callback_metrics={})
+    views.on_train_end(trainer, stack_of(runs))
+    views.on_fit_end(trainer, stack_of(runs))
+    assert seen == ([] if paused else ["on_train_end", "on_fit_end"])
+
+
 def test_each_runs_callbacks_resume_from_its_own_state_and_share_nothing_with_it() -> None:
     callbacks = [Seen(), Seen(), Seen()]
     states: list[Any] = [{"callbacks": {"Seen": {"rows": [place]}}} for place in range(2)] + [{"callbacks": {}}]
