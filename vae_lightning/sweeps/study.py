@@ -5,7 +5,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,7 +106,8 @@ def open_storage(storage: str) -> "optuna.storages.BaseStorage":
         options = {"creator": lambda: _connect(database)} if database else {}
         created = _created(lambda: optuna.storages.RDBStorage(storage, options))
         if database:  # only now, because a database that is refused stays as it is
-            with closing(_connect(database)) as connection:
+            # Another command that is writing keeps this one from changing the mode; it has just done so itself.
+            with closing(_connect(database)) as connection, suppress(sqlite3.OperationalError):
                 connection.execute("PRAGMA journal_mode=WAL")
         return created
     except RuntimeError as error:  # another schema
