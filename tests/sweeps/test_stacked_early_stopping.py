@@ -21,7 +21,7 @@ def stacked(command: Command, *options: str) -> Path:
     return Path("outputs/sweeps/s")
 
 
-@pytest.mark.parametrize("restore", ["true", "false"])
+@pytest.mark.parametrize("restore", ["true", pytest.param("false", marks=pytest.mark.slow)])
 def test_each_run_stops_as_it_would_alone(restore: str, command: Command, tmp_path: Path) -> None:
     options = [f"callbacks.early_stopping.restore_best={restore}"]
     sweep = tmp_path / stacked(command, "hydra/launcher=stacked", *options)
