@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable
 
 from hydra.plugins.launcher import Launcher
 
@@ -59,19 +59,19 @@ def run_job_by_job(search: Search, launcher: Launcher, at_a_time: int) -> None:
 
     if at_a_time == 1:  # here, because only the main thread receives signals
         work()
-        return
-    _in_threads([work] * at_a_time, queue)
+    else:
+        _in_threads(work, at_a_time, queue)
 
 
-def _in_threads(works: Sequence[object], queue: _Queue) -> None:
-    def guarded(work: object) -> None:
+def _in_threads(work: Callable[[], None], count: int, queue: _Queue) -> None:
+    def guarded() -> None:
         try:
-            work()  # type: ignore[operator]
+            work()
         except BaseException as error:
             queue.error = error
 
     # Daemons, because a thread that waits for a job would keep an interrupted command from ending.
-    threads = [threading.Thread(target=guarded, args=(work,), daemon=True) for work in works]
+    threads = [threading.Thread(target=guarded, daemon=True) for _ in range(count)]
     for thread in threads:
         thread.start()
     for thread in threads:
