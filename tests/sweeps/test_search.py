@@ -20,7 +20,7 @@ from untrained import COMPLETE, EPOCHS, FAILED, PRUNED, SPACE, Storage, Untraine
 from vae_lightning import InputError
 from vae_lightning.config.errors import IncompatibleError
 from vae_lightning.runs.directory import read_json
-from vae_lightning.sweeps import pruning, search
+from vae_lightning.sweeps import search
 from vae_lightning.sweeps.callback import SweepCallback
 from vae_lightning.sweeps.jobs import STOPPED
 from vae_lightning.sweeps.running import run_search
@@ -35,15 +35,7 @@ def _composed_in_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def storage(monkeypatch: pytest.MonkeyPatch) -> Storage:
     """The studies of all searches, in memory."""
-    storage = Storage()
-
-    def opened(_: Path, name: str, __: str | None, **options: Any) -> optuna.Study:
-        return optuna.create_study(storage=storage, study_name=name, load_if_exists=True, **options)
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    for module in (search, pruning):
-        monkeypatch.setattr(module, "open_study", opened)
-    return storage
+    return untrained.stored_in_memory(monkeypatch)
 
 
 @pytest.fixture
@@ -139,18 +131,24 @@ def test_no_trial_begins_once_too_many_have_failed(
     assert len(jobs.run(n_trials=9)) == 4
 
 
-@pytest.mark.parametrize("seconds", [0.0, 1e-3])
-def test_no_trial_begins_after_the_time_of_all_commands(
-    seconds: float, storage: Storage, jobs: Untrained, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def each_job_takes(seconds: float, jobs: Untrained, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Let time pass in jobs alone; return the clock."""
     clock = [0.0]
     monkeypatch.setattr(search, "time", SimpleNamespace(monotonic=lambda: clock[0], time=lambda: clock[0]))
 
     def outcome(values: Mapping[str, str]) -> Mapping[str, float]:
-        clock[0] += 10
+        clock[0] += seconds
         return {"val/loss": 1.0}
 
     jobs.outcome = outcome
+    return clock
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1e-3])
+def test_no_trial_begins_after_the_time_of_all_commands(
+    seconds: float, storage: Storage, jobs: Untrained, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = each_job_takes(10, jobs, monkeypatch)
     caplog.set_level(logging.INFO)
     assert len(jobs.run(n_trials=20, timeout=35)) == 4
     assert "no more trials: hydra.sweeper.timeout=35 s have passed" in caplog.text
@@ -162,14 +160,7 @@ def test_no_trial_begins_after_the_time_of_all_commands(
 def test_it_says_how_long_the_trials_that_are_left_may_take(
     storage: Storage, jobs: Untrained, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    clock = [0.0]
-    monkeypatch.setattr(search, "time", SimpleNamespace(monotonic=lambda: clock[0], time=lambda: clock[0]))
-
-    def outcome(values: Mapping[str, str]) -> Mapping[str, float]:
-        clock[0] += 20
-        return {"val/loss": 1.0}
-
-    jobs.outcome = outcome
+    each_job_takes(20, jobs, monkeypatch)
     with caplog.at_level(logging.INFO):
         jobs.run(n_trials=5)
     begun = [text for text in caplog.messages if " of 5" in text]

@@ -16,7 +16,7 @@ from untrained import COMPLETE, EPOCHS, FAILED, PRUNED, Storage, Untrained, by_n
 from vae_lightning.runs.directory import METRICS, read_json
 from vae_lightning.runs.directory import PRUNED as PRUNED_FILE
 from vae_lightning.runs.training import train
-from vae_lightning.sweeps import pruning, search, stacked_search, stacking
+from vae_lightning.sweeps import search, stacked_search, stacking
 from vae_lightning.sweeps.epoch_end import EpochEnd
 from vae_lightning.sweeps.search import Search, SearchJob
 from vae_lightning.sweeps.stacked_runs import Paused
@@ -94,15 +94,7 @@ def stored_epochs(config: Any, starts_over: bool = True) -> dict[int, Path | Non
 
 @pytest.fixture
 def storage(monkeypatch: pytest.MonkeyPatch) -> Storage:
-    storage = Storage()
-
-    def opened(_: Path, name: str, __: str | None, **options: Any) -> optuna.Study:
-        return optuna.create_study(storage=storage, study_name=name, load_if_exists=True, **options)
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    for module in (search, pruning):
-        monkeypatch.setattr(module, "open_study", opened)
-    return storage
+    return untrained.stored_in_memory(monkeypatch)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import pytest
 import yaml
 from omegaconf import DictConfig, OmegaConf
 from optuna.storages import InMemoryStorage
@@ -16,11 +17,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from vae_lightning.commands.command import CONF
 from vae_lightning.config.resolving import resolved
+from vae_lightning.sweeps import pruning, search
 from vae_lightning.sweeps.job_by_job import run_job_by_job
 from vae_lightning.sweeps.jobs import _report
-from vae_lightning.sweeps.sampling import NOT_COUNTED
 from vae_lightning.sweeps.search import Search
 from vae_lightning.sweeps.search_space import SearchSpace
+from vae_lightning.sweeps.study import NOT_COUNTED
 
 EPOCHS = 4
 SPACE = ["model.latent_dim=range(2,32)", "optimizer.lr=tag(log,interval(1e-4,1e-2))"]
@@ -158,6 +160,19 @@ class Untrained:
                 (folder / "pruned.json").write_text(json.dumps({"epoch": epoch, "epochs": EPOCHS}))
                 return
         (folder / "metrics.json").write_text(json.dumps({"total_seconds": 10.0, "epochs": EPOCHS, **outcome}))
+
+
+def stored_in_memory(monkeypatch: pytest.MonkeyPatch) -> Storage:
+    """Let all searches have their studies in one storage, and return it."""
+    storage = Storage()
+
+    def opened(_: Path, name: str, __: str | None, **options: Any) -> optuna.Study:
+        return optuna.create_study(storage=storage, study_name=name, load_if_exists=True, **options)
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    for module in (search, pruning):
+        monkeypatch.setattr(module, "open_study", opened)
+    return storage
 
 
 def run(search: Search, launcher: Any, at_a_time: int = 1) -> None:

@@ -11,6 +11,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from vae_lightning.callbacks.early_stopping import position
+from vae_lightning.callbacks.new_metrics import new_metrics
 from vae_lightning.config.arguments import checked
 from vae_lightning.evaluation.curves import draw_curves
 from vae_lightning.whole_files import write_figure, write_file
@@ -57,7 +58,6 @@ class Curves(Callback):
                 logger.log_metrics({name: value for name, value in last.items() if "/" in name}, int(last["step"]))
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # Lightning keeps the metrics of earlier epochs; those of this epoch will be new tensors.
         self._earlier_metrics = dict(trainer.callback_metrics)
 
     on_test_start = on_train_epoch_start
@@ -99,11 +99,8 @@ class Curves(Callback):
         self._write(trainer)
 
     def _new(self, trainer: Trainer) -> dict[str, float]:
-        return {
-            name: float(value)
-            for name, value in trainer.callback_metrics.items()
-            if "/" in name and value is not self._earlier_metrics.get(name)
-        }
+        new = new_metrics(trainer.callback_metrics, self._earlier_metrics)
+        return {name: float(value) for name, value in new.items() if "/" in name}
 
     def _write(self, trainer: Trainer) -> None:
         if trainer.is_global_zero:

@@ -8,6 +8,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from vae_lightning.callbacks.new_metrics import new_metrics
 from vae_lightning.config.arguments import checked
 from vae_lightning.posteriors.posterior import Posterior
 from vae_lightning.schedules.schedule import Schedule
@@ -91,18 +92,14 @@ class EarlyStopping(Callback):
             self._log_stop(trainer)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # Lightning keeps the metrics of earlier epochs; those of this epoch will be new tensors.
         self._earlier_metrics = dict(trainer.callback_metrics)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._validated_step = trainer.global_step
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        new = {
-            name: float(value)
-            for name, value in trainer.callback_metrics.items()
-            if value is not self._earlier_metrics.get(name)
-        }
+        logged = new_metrics(trainer.callback_metrics, self._earlier_metrics)
+        new = {name: float(value) for name, value in logged.items()}
         if self.monitor in new and not _warms_up(pl_module, trainer.global_step - 1):
             self._count(trainer, pl_module, new)
         if self.stopped:  # trainer.min_epochs may ask for more

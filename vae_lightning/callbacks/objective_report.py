@@ -5,6 +5,8 @@ from collections.abc import Callable
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from vae_lightning.callbacks.new_metrics import new_metrics
+
 __all__ = ["ObjectiveReport"]
 
 
@@ -27,14 +29,14 @@ class ObjectiveReport(Callback):
     def __init__(self, metric: str, report: Callable[[int, float], bool]) -> None:
         self.metric, self.report = metric, report
         self.pruned: int | None = None
-        self._earlier: Tensor | None = None
+        self._earlier_metrics: dict[str, Tensor] = {}
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._earlier = trainer.callback_metrics.get(self.metric)
+        self._earlier_metrics = dict(trainer.callback_metrics)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        value = trainer.callback_metrics.get(self.metric)
-        if value is None or value is self._earlier:  # Lightning keeps the metrics of earlier epochs
+        value = new_metrics(trainer.callback_metrics, self._earlier_metrics).get(self.metric)
+        if value is None:
             return
         epoch = trainer.current_epoch + 1
         pruned = trainer.is_global_zero and self.report(epoch, float(value))

@@ -10,6 +10,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from tqdm import tqdm
 
+from vae_lightning.callbacks.new_metrics import new_metrics
 from vae_lightning.config.arguments import checked
 from vae_lightning.progress_bar import progress_bar
 
@@ -49,7 +50,6 @@ class Progress(ProgressBar):
         )
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # Lightning keeps the metrics of earlier epochs; those of this epoch will be new tensors.
         self._earlier_metrics = dict(trainer.callback_metrics)
         self._shown.set_description_str(self._title(trainer))
         self._began = time.perf_counter()
@@ -71,13 +71,10 @@ class Progress(ProgressBar):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero:
             shown = [self._title(trainer)]
+            new = new_metrics(trainer.callback_metrics, self._earlier_metrics)
             for name in ("train/loss", "val/loss"):
                 # Each model of a stack has its own loss: 0/train/loss and so on.
-                losses = [
-                    float(loss)
-                    for key, loss in trainer.callback_metrics.items()
-                    if f"/{key}".endswith(f"/{name}") and loss is not self._earlier_metrics.get(key)
-                ]
+                losses = [float(loss) for key, loss in new.items() if f"/{key}".endswith(f"/{name}")]
                 losses = [loss for loss in losses if math.isfinite(loss)]
                 if losses:
                     several = f" to {max(losses):.2f}" if len(losses) > 1 else ""

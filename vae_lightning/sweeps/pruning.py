@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,7 @@ import optuna
 
 from vae_lightning.config.targets import build
 from vae_lightning.sweeps.rules import prunes
-from vae_lightning.sweeps.study import open_study
+from vae_lightning.sweeps.study import open_study, study_in_memory
 
 __all__ = ["TrialReport", "build_pruner", "judge", "stored_verdict"]
 
@@ -113,12 +113,10 @@ def _replica(
         pruner: its pruner.
         notes: what the pruner has noted of trials besides what their verdicts hold, by number.
     """
-    replica = optuna.create_study(study_name=study.study_name, directions=study.directions, pruner=pruner)
-    for trial in study.get_trials(deepcopy=False):
-        copied = deepcopy(trial)
-        copied.system_attrs = {**copied.system_attrs, **stored_verdict(trial)["noted"], **notes.get(trial.number, {})}
-        replica.add_trial(copied)
-    return replica
+    trials = [*map(copy, study.get_trials(deepcopy=False))]
+    for trial in trials:
+        trial.system_attrs = {**trial.system_attrs, **stored_verdict(trial)["noted"], **notes.get(trial.number, {})}
+    return study_in_memory(study, trials, pruner=pruner)
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,19 @@
 """Sampling: the values of a trial are chosen in a copy of the study, so that a kill leaves no half of a trial."""
 
 from collections.abc import Mapping
-from copy import deepcopy
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from vae_lightning.sweeps.search_space import SearchSpace
+from vae_lightning.sweeps.study import NOT_COUNTED, study_in_memory
 
-__all__ = ["NOT_COUNTED", "sampled_trial"]
+__all__ = ["sampled_trial"]
 
-# User attributes of a trial: why it does not count; and what the sampler noted in the study as it chose the trial's
-# values, such as a place in a sequence, which trials that do not count have not taken.
-NOT_COUNTED, NOTED = "not_counted", "noted"
+# The user attribute of a trial that holds what the sampler noted in the study as it chose the trial's values, such as a
+# place in a sequence, which trials that do not count have not taken.
+NOTED = "noted"
 
 
 def sampled_trial(
@@ -27,13 +27,11 @@ def sampled_trial(
         space: the values to choose from.
         attributes: the trial's user attributes, besides ``overrides``.
     """
-    copied = optuna.create_study(
-        study_name=study.study_name, directions=study.directions, sampler=sampler, pruner=study.pruner
-    )
+    trials = study.get_trials(deepcopy=False)
+    begun = [trial for trial in trials if trial.state != TrialState.WAITING]
+    copied = study_in_memory(study, begun, sampler=sampler, pruner=study.pruner)
     storage, key = copied._storage, copied._study_id
-    for trial in study.get_trials(deepcopy=False):
-        if trial.state != TrialState.WAITING:
-            copied.add_trial(deepcopy(trial))
+    for trial in trials:
         for name, value in {} if NOT_COUNTED in trial.user_attrs else trial.user_attrs.get(NOTED, {}).items():
             storage.set_study_system_attr(key, name, value)
     before = dict(storage.get_study_system_attrs(key))

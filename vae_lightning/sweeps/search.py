@@ -29,9 +29,9 @@ from vae_lightning.sweeps.jobs import STOPPED
 from vae_lightning.sweeps.levels import shortened
 from vae_lightning.sweeps.objectives import Objectives
 from vae_lightning.sweeps.pruning import TrialReport, build_pruner, judge, stored_verdict
-from vae_lightning.sweeps.sampling import NOT_COUNTED, sampled_trial
+from vae_lightning.sweeps.sampling import sampled_trial
 from vae_lightning.sweeps.search_space import SearchSpace
-from vae_lightning.sweeps.study import open_study, record_study
+from vae_lightning.sweeps.study import NOT_COUNTED, open_study, record_study
 from vae_lightning.sweeps.workers import Worker
 from vae_lightning.whole_files import write_json
 
@@ -313,7 +313,7 @@ class Search:
                 raise
             return None
         self._running[stored.number] = trial
-        begun = sum(other.state != TrialState.WAITING for other in self._counted())
+        begun = self._begun()
         chosen = shortened(" ".join(given for given in trial.overrides if given not in self._shared))
         left = self._time_left()
         log.info("trial %d (%d of %d%s): %s", trial.number, begun, self.n_trials, left, chosen)
@@ -553,6 +553,10 @@ class Search:
     def _counted(self) -> list[FrozenTrial]:
         return [trial for trial in self._study.get_trials(deepcopy=False) if NOT_COUNTED not in trial.user_attrs]
 
+    def _begun(self) -> int:
+        """Return the number of trials that have begun."""
+        return sum(trial.state != TrialState.WAITING for trial in self._counted())
+
     def _frozen(self, trial: optuna.Trial) -> FrozenTrial:
         return self._study.get_trials(deepcopy=False)[trial.number]
 
@@ -563,8 +567,7 @@ class Search:
 
     def left(self) -> int:
         """Return the number of trials that have not begun."""
-        waiting = sum(trial.state == TrialState.WAITING for trial in self._counted())
-        return self.n_trials - len(self._counted()) + waiting
+        return self.n_trials - self._begun()
 
     # Judging.
 

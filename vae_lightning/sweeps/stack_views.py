@@ -10,6 +10,7 @@ from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
 from vae_lightning.callbacks.fit_record import FitRecord
+from vae_lightning.callbacks.new_metrics import new_metrics
 from vae_lightning.data.image_data_module import ImageDataModule
 from vae_lightning.data.stack_data import StackData
 from vae_lightning.models.stack import Stack
@@ -181,7 +182,8 @@ class CallbackViews(Checkpoint):
         self._note_failures(stack)  # those of the last batch, before a checkpoint stores them
         stack.unstack()
         # Before the checkpoints: a verdict on an epoch that a killed stack repeats is known already.
-        pruned = self.epoch_end.pruned(trainer.current_epoch + 1, by_run(self._new(trainer), len(self.runs)))
+        new = new_metrics(trainer.callback_metrics, self._earlier_metrics)
+        pruned = self.epoch_end.pruned(trainer.current_epoch + 1, by_run(new, len(self.runs)))
         self.share_seconds(stack.places)
         stopped = self._call("on_train_epoch_end", trainer, stack)
         last = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
@@ -266,11 +268,6 @@ class CallbackViews(Checkpoint):
             for place in places:
                 self.runs[place].seconds[name] += (seconds - self._counted[name]) / len(places)
         self._counted = now
-
-    def _new(self, trainer: pl.Trainer) -> dict[str, Tensor]:
-        """Return the metrics of this epoch; Lightning keeps those of earlier ones."""
-        metrics = trainer.callback_metrics
-        return {name: value for name, value in metrics.items() if value is not self._earlier_metrics.get(name)}
 
     def _call(
         self, hook: str, trainer: pl.Trainer, stack: Stack, places: Sequence[int] | None = None, **arguments: Any

@@ -4,7 +4,7 @@ import os
 import re
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,11 +15,24 @@ from vae_lightning.whole_files import write_json
 
 if TYPE_CHECKING:  # optuna takes a second to import, and reports of grids need none
     import optuna
+    from optuna.trial import FrozenTrial
 
-__all__ = ["SEARCH", "STUDY", "open_storage", "open_study", "record_study", "shown_storage", "stored_study"]
+__all__ = [
+    "NOT_COUNTED",
+    "SEARCH",
+    "STUDY",
+    "open_storage",
+    "open_study",
+    "record_study",
+    "shown_storage",
+    "stored_study",
+    "study_in_memory",
+]
 
 SEARCH = Path("search.json")  # in the folder of a search: its study's name, and its storage if that is elsewhere
 STUDY = Path("study.db")  # the study, unless it is stored elsewhere
+
+NOT_COUNTED = "not_counted"  # the user attribute of a trial that does not count, with the reason
 
 JOURNAL = "journal:"  # in front of the path of Optuna's journal file
 
@@ -81,6 +94,22 @@ def open_study(sweep: Path, name: str, storage: str | None, **options: Any) -> "
             "another name"
         )
     return study
+
+
+def study_in_memory(study: "optuna.Study", trials: "Iterable[FrozenTrial]", **options: Any) -> "optuna.Study":
+    """Return a copy of a study in memory, with another sampler or pruner.
+
+    Arguments:
+        study: the study.
+        trials: those of its trials that are copied.
+        options: arguments of ``optuna.create_study``.
+    """
+    import optuna
+
+    copied = optuna.create_study(study_name=study.study_name, directions=study.directions, **options)
+    for trial in trials:
+        copied.add_trial(trial)  # which copies it
+    return copied
 
 
 def open_storage(storage: str) -> "optuna.storages.BaseStorage":

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from vae_lightning.sweeps.study import stored_study
+from vae_lightning.sweeps.study import NOT_COUNTED, stored_study
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -79,7 +79,7 @@ def read_search(sweep: Path) -> Search | None:
     study = stored_study(sweep)
     if study is None:
         return None
-    stored = [trial for trial in study.get_trials(deepcopy=False) if "not_counted" not in trial.user_attrs]
+    stored = [trial for trial in study.get_trials(deepcopy=False) if NOT_COUNTED not in trial.user_attrs]
     count = len(study.directions)
     objectives = study.user_attrs.get("objectives") or [f"objective {place}" for place in range(1, count + 1)]
     distributions = {name: which for trial in stored for name, which in trial.distributions.items()}
