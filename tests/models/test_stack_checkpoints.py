@@ -25,7 +25,8 @@ def stack() -> Stack:
 def checkpoint(stack: Stack) -> dict[str, Any]:
     """The stack's checkpoint after one step, from which its models have their weights."""
     optimizer = stack.configure_optimizers()
-    stack._gradients.fill_(1.0)
+    for weight in stack.model.parameters():
+        weight.grad = torch.ones_like(weight)
     optimizer.step()
     stack.unstack()
     return {"epoch": 0, "optimizer_states": [optimizer.state_dict()]}

@@ -1,44 +1,34 @@
 """Linear layers of several models as one batched matrix product."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-__all__ = ["BatchedLinear", "overwriting_gradients", "replace_linear"]
+__all__ = ["BatchedLinear", "replace_linear"]
 
 
 class _Product(torch.autograd.Function):
-    """x W' + b for K layers at once; see :func:`overwriting_gradients`."""
+    """x W' + b for K layers at once.
+
+    The gradient of the weights is stored in their own order. That of ``torch.baddbmm`` would be transposed, and copied.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, layer: "BatchedLinear") -> Tensor:
-        ctx.layer = layer
-        ctx.save_for_backward(x, weight, bias)
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
         return torch.baddbmm(bias[:, None], x, weight.mT)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
-        (gradient,), (x, weight, bias) = gradients, ctx.saved_tensors
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
+        (gradient,), (x, weight) = gradients, ctx.saved_tensors
         x_gradient = torch.bmm(gradient, weight) if ctx.needs_input_grad[0] else None
-        if not ctx.layer.overwrites:
-            return x_gradient, torch.bmm(gradient.mT, x), gradient.sum(1), None
-        torch.bmm(gradient.mT, x, out=weight.grad)
-        torch.sum(gradient, 1, out=bias.grad)
-        ctx.layer.overwrites = False
-        return x_gradient, None, None, None
+        return x_gradient, torch.bmm(gradient.mT, x), gradient.sum(1)
 
 
 class BatchedLinear(nn.Module):
-    """The linear layers of K models as one: ``(..., K, B, in)``, or ``(..., 1, B, in)``, to ``(..., K, B, out)``.
-
-    Attributes:
-        overwrites: whether the next backward pass overwrites the gradients instead of adding to them.
-    """
-
-    overwrites = False
+    """The linear layers of K models as one: ``(..., K, B, in)``, or ``(..., 1, B, in)``, to ``(..., K, B, out)``."""
 
     def __init__(self, layer: nn.Linear, count: int) -> None:
         super().__init__()
@@ -47,13 +37,15 @@ class BatchedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         count, *before = len(self.weight), *x.shape[:-3]
+        if x.shape[-3] == 1:  # one wide product, because a batched one would copy the rows for each model
+            wide = F.linear(x.squeeze(-3), self.weight.flatten(0, 1), self.bias.flatten())
+            return wide.unflatten(-1, (count, -1)).movedim(-2, -3)
         # Dimensions in front of the models are moved between the models and their rows, and back afterwards.
-        x = x.expand(*before, count, *x.shape[-2:])
         rows = x.movedim(-3, 0).flatten(1, -2)
         if torch.is_autocast_enabled(x.device.type):  # autocast handles only torch's own functions
             product = torch.baddbmm(self.bias[:, None], rows, self.weight.mT)
         else:
-            product = _Product.apply(rows, self.weight, self.bias, self)
+            product = _Product.apply(rows, self.weight, self.bias)
         restored: Tensor = product.unflatten(1, (*before, x.shape[-2])).movedim(0, -3)
         return restored
 
@@ -65,24 +57,3 @@ def replace_linear(module: nn.Module, count: int) -> None:
             setattr(module, name, BatchedLinear(child, count))
         else:
             replace_linear(child, count)
-
-
-@contextmanager
-def overwriting_gradients(layers: Sequence[BatchedLinear]) -> Iterator[None]:
-    """Let the backward pass inside the ``with`` block write the gradients anew, where the optimiser reads them.
-
-    By itself, autograd would return the gradient of a weight transposed, copy all of it, and add the copy to zeros. If
-    a layer is used several times, later gradients are added to the first.
-
-    Arguments:
-        layers: layers whose weights have gradients already.
-    """
-    for layer in layers:
-        layer.overwrites = True
-    yield
-    for layer in layers:
-        if layer.overwrites:  # it was not used
-            layer.overwrites = False
-            for weight in layer.parameters():
-                if weight.grad is not None:
-                    weight.grad.zero_()

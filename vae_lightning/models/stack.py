@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from vae_lightning.config.errors import InputError, one_line
 from vae_lightning.likelihoods.likelihood import Likelihood
-from vae_lightning.models.batched_linear import BatchedLinear, overwriting_gradients, replace_linear
+from vae_lightning.models.batched_linear import BatchedLinear, replace_linear
 from vae_lightning.models.divergence import divergence
 from vae_lightning.models.draw import draw
 from vae_lightning.models.joint_optimizer import JointOptimizer
@@ -21,7 +21,6 @@ from vae_lightning.models.padding import own_place
 from vae_lightning.models.stackable import ELEMENTWISE, by_matrix_products, in_common
 from vae_lightning.models.trainable import Trainable
 from vae_lightning.models.vae import VAE
-from vae_lightning.models.weight_matrix import WeightMatrix
 from vae_lightning.objectives.draws import ELBO, Draws
 from vae_lightning.posteriors.distribution import Distribution
 from vae_lightning.posteriors.posterior import Posterior
@@ -98,12 +97,9 @@ class Stack(Trainable):
         # (K, 1, latent_dim); None without padding.
         self.register_buffer("own_dims", None if own_dims.all() else own_dims[:, None], persistent=False)
         self._by_matrix_products = by_matrix_products(self.model)
-        # The layers whose gradients a step in a block overwrites, and all other weights, whose gradients accumulate.
-        self._batched: list[BatchedLinear] = []
         if self._by_matrix_products:
-            networks = nn.ModuleList([self.model.encoder, self.model.decoder])
-            replace_linear(networks, len(vaes))
-            self._batched = [layer for layer in networks.modules() if isinstance(layer, BatchedLinear)]
+            replace_linear(self.model.encoder, len(vaes))
+            replace_linear(self.model.decoder, len(vaes))
         for module in self.model.modules():
             if not isinstance(module, BatchedLinear):
                 self._add_model_dimension(module)
@@ -122,10 +118,6 @@ class Stack(Trainable):
         for _, members in groupby(vaes, key=lambda vae: vae.hparams["optimizer"]):
             first = self.groups[-1].stop if self.groups else 0
             self.groups.append(slice(first, first + len(list(members))))
-        batched = {weight for layer in self._batched for weight in layer.parameters()}
-        self._others = [weight for weight in self.model.parameters() if weight not in batched]
-        # The layout of a model's weights in a row.
-        self.matrix = WeightMatrix([*self.model.parameters()])
         # The error message for each model that has diverged, by its place: its results are meaningless.
         self.failures: dict[int, str] = {}
 
@@ -232,21 +224,14 @@ class Stack(Trainable):
         return each(dict(module.named_parameters()), tuple(arguments))
 
     def configure_optimizers(self) -> Any:
-        """Build one optimiser for each sequence of models with the same optimiser arguments.
-
-        The weights of a model become a row of one matrix, and its gradients a row of another: an optimiser steps
-        through one tensor instead of one per layer, and backward writes the gradients where the optimiser reads them.
-        """
-        self._rows = self.matrix.zeros(len(self.vaes))
-        self._gradients = torch.zeros_like(self._rows)
-        for weight, values in zip(self.model.parameters(), self.matrix.columns(self._rows), strict=True):
-            weight.data = values.copy_(weight.detach())
-        optimizers = []
-        for own in self.groups:
-            rows = nn.Parameter(self._rows[own])
-            rows.grad = self._gradients[own]
-            optimizers.append(self.vaes[own.start].build_optimizer([rows]))
-        return self._scheduled(JointOptimizer(optimizers))
+        """Build one optimiser for each sequence of models with the same optimiser arguments."""
+        return self._scheduled(
+            JointOptimizer(
+                [*self.model.parameters()],
+                self.groups,
+                lambda place, rows: self.vaes[self.groups[place].start].build_optimizer(rows),
+            )
+        )
 
     def keep(self, kept: Sequence[int]) -> None:
         """Let all other models leave the stack, between two epochs of a fit or before one.
@@ -263,49 +248,18 @@ class Stack(Trainable):
             self.own_dims = self.own_dims[index]
         for name in self.objective.FREE:
             setattr(self.objective, name, getattr(self.objective, name)[index])
-        members = [[k for k in kept if own.start <= k < own.stop] for own in self.groups]
-        if self._trainer is None or not self.trainer.optimizers:
-            for weight in self.model.parameters():
-                weight.data = weight.data[index]
-        else:
-            self._keep_rows(index, members)
+        for weight in self.model.parameters():
+            weight.grad, weight.data = None, weight.data[index]
+        members = [[k - own.start for k in kept if own.start <= k < own.stop] for own in self.groups]
         counts = [len(group) for group in members if group]
         ends = torch.tensor(counts).cumsum(0).tolist()
         self.groups = [slice(end - count, end) for count, end in zip(counts, ends, strict=True)]
-
-    def _keep_rows(self, index: Tensor, members: Sequence[Sequence[int]]) -> None:
-        """Keep some rows of the weights, the gradients and the optimisers' states.
-
-        Arguments:
-            index: the rows.
-            members: those of each group, possibly none.
-        """
-        joint: JointOptimizer = self.optimizers(use_pl_optimizer=False)  # type: ignore[assignment]
-        self._rows, self._gradients = self._rows[index], self._gradients[index]
-        for weight, values in zip(self.model.parameters(), self.matrix.columns(self._rows), strict=True):
-            weight.grad, weight.data = None, values
-        first = 0
-        for optimizer, own, group in zip(joint.each, self.groups, members, strict=True):
-            rows = nn.Parameter(self._rows[first : first + len(group)])
-            rows.grad = self._gradients[first : first + len(group)]
-            first += len(group)
-            local = torch.tensor([k - own.start for k in group], dtype=torch.long)
-            ((_, state),) = optimizer.state.items() or [(None, {})]
-            optimizer.state.clear()
-            if state:  # a matrix holds a row for each model; anything else, like Adam's step, is shared
-                optimizer.state[rows] = {
-                    key: value[local] if isinstance(value, Tensor) and value.dim() == 2 else value
-                    for key, value in state.items()
-                }
-            optimizer.param_groups[0]["params"] = [rows]
-        stays = [bool(group) for group in members]
-        joint.keep(stays)
-        for config in self.trainer.lr_scheduler_configs:
-            scheduler: Any = config.scheduler
-            scheduler.base_lrs = [*compress(scheduler.base_lrs, stays)]
-
-    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Optimizer) -> None:
-        self._gradients.zero_()
+        if self._trainer is not None and self.trainer.optimizers:
+            joint: JointOptimizer = self.optimizers(use_pl_optimizer=False)  # type: ignore[assignment]
+            joint.keep(members, self.groups)
+            for config in self.trainer.lr_scheduler_configs:
+                scheduler: Any = config.scheduler
+                scheduler.base_lrs = [*compress(scheduler.base_lrs, members)]
 
     def configure_gradient_clipping(
         self,
@@ -316,21 +270,18 @@ class Stack(Trainable):
         """Clip the gradient of each model as if it were alone."""
         if not gradient_clip_val:
             return
-        if gradient_clip_algorithm == "value":
-            self._gradients.clamp_(-gradient_clip_val, gradient_clip_val)
-        else:  # as torch.nn.utils.clip_grad_norm_ does
-            scale = gradient_clip_val / (self._gradient_norm() + 1e-6)
-            self._gradients.mul_(scale.clamp(max=1)[:, None])
+        # As torch.nn.utils.clip_grad_norm_ does.
+        scale = (gradient_clip_val / (self._gradient_norm() + 1e-6)).clamp(max=1)
+        for gradient in self._weight_gradients():
+            if gradient_clip_algorithm == "value":
+                gradient.clamp_(-gradient_clip_val, gradient_clip_val)
+            else:
+                gradient.mul_(scale.view(-1, *[1] * (gradient.dim() - 1)))
 
     def on_fit_start(self) -> None:
         if self.trainer.world_size > 1:
             raise InputError(f"devices={self.trainer.world_size}: must be 1, because a stack trains in one process")
         super().on_fit_start()
-
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        # The Trainer removes the gradients of the weights at every validation; here they are the optimiser's.
-        for weight, gradient in zip(self.model.parameters(), self.matrix.columns(self._gradients), strict=True):
-            weight.grad = gradient
 
     def _steps(self, batch: Any, batch_idx: int) -> list[tuple[Any, Tensor, int]]:
         images = [self._images(pair, batch_idx) for pair in zip(*batch, strict=True)]
@@ -345,19 +296,6 @@ class Stack(Trainable):
         # Stacked one step at a time: the images of a block are more than the allocator keeps, and would be allocated
         # anew each time.
         return super()._loss(torch.stack([*images]), noise, count)
-
-    def _total(self, objective: Tensor, count: int) -> Tensor:
-        # The models share no weights, so the gradient of the sum is that of each model.
-        return objective.mean(1).sum()
-
-    def _step_gradients(self, loss: Tensor, optimizer: Any) -> None:
-        # Autocast handles only torch's own functions.
-        overwritten = () if torch.is_autocast_enabled(self.device.type) else self._batched
-        for gradient in [weight.grad for weight in self._others] if overwritten else [self._gradients]:
-            if gradient is not None:
-                gradient.zero_()
-        with overwriting_gradients(overwritten):
-            self.manual_backward(loss)
 
     def _evaluation_draws(self, images: Tensor) -> Draws:
         return self._draws(images[None], self._draw(self._eval_noise, len(images))[None])
@@ -381,7 +319,7 @@ class Stack(Trainable):
         return noise
 
     def _check_divergence(self, losses: Tensor) -> None:
-        norms = self._rows.norm(dim=1)
+        norms = _norms([*self.model.parameters()])
         for k in (~(losses + norms).isfinite()).nonzero().flatten().tolist():
             optimizer = self.vaes[k].hparams["optimizer"]
             self.failures.setdefault(
@@ -390,8 +328,10 @@ class Stack(Trainable):
             )
 
     def _gradient_norm(self) -> Tensor:
-        norms: Tensor = self._gradients.norm(dim=1)
-        return norms
+        return _norms(self._weight_gradients())
+
+    def _weight_gradients(self) -> list[Tensor]:
+        return [weight.grad for weight in self.model.parameters() if weight.grad is not None]
 
     def _learning_rates(self) -> list[float]:
         optimizer: Any = self.optimizers(use_pl_optimizer=False)
@@ -404,3 +344,8 @@ class Stack(Trainable):
 
     def _named(self, name: str, values: Tensor) -> dict[str, Tensor]:
         return {f"{place}/{name}": value for place, value in zip(self.places, values, strict=True)}
+
+
+def _norms(tensors: Sequence[Tensor]) -> Tensor:
+    """Return the norm of each model's part of all tensors, each ``(K, ...)``."""
+    return torch.stack([torch.linalg.vector_norm(tensor.view(len(tensor), -1), dim=1) for tensor in tensors]).norm(dim=0)

@@ -32,15 +32,15 @@ def split_checkpoint(stack: Stack, checkpoint: Mapping[str, Any], k: int) -> dic
 def _split_state(stack: Stack, state: Mapping[str, Any], k: int) -> dict[str, Any]:
     group = next(index for index, own in enumerate(stack.groups) if own.start <= k < own.stop)
     state, row, vae = state["each"][group], k - stack.groups[group].start, stack.vaes[k]
-    own: dict[int, dict[str, Any]] = {index: {} for index, _ in enumerate(vae.parameters())}
-    for key, value in state["state"].get(0, {}).items():
-        is_for_each = isinstance(value, Tensor) and value.dim() == 2  # otherwise, like Adam's step, it is shared
-        padded = stack.matrix.columns(value[row : row + 1].cpu()) if is_for_each else ()
-        for index, weight in enumerate(vae.parameters()):
-            if is_for_each:
-                place = own_place(vae.latent_dim, weight.shape, stack.latent_dim, padded[index].shape[1:])
-                own[index][key] = padded[index][0][place].clone()
-            else:  # copied, because an optimiser keeps a separate step count for each weight
+    own: dict[int, dict[str, Any]] = {}
+    for index, weight in enumerate(vae.parameters()):
+        own[index] = {}
+        for key, value in state["state"].get(index, {}).items():
+            if isinstance(value, Tensor) and value.dim() > 0:
+                padded = value[row].cpu()
+                place = own_place(vae.latent_dim, weight.shape, stack.latent_dim, padded.shape)
+                own[index][key] = padded[place].clone()
+            else:  # like Adam's step
                 own[index][key] = copy.deepcopy(value)
     (parameters,) = state["param_groups"]
     return {"state": own if state["state"] else {}, "param_groups": [parameters | {"params": list(own)}]}
@@ -66,15 +66,18 @@ def join_checkpoints(stack: Stack, checkpoints: Sequence[Mapping[str, Any]]) -> 
 
 
 def _join_states(stack: Stack, states: Sequence[Mapping[str, Any]], own: slice) -> dict[str, Any]:
-    joint: dict[str, Any] = {}
-    for key, value in states[0]["state"].get(0, {}).items():
-        joint[key] = value
-        if isinstance(value, Tensor) and value.dim() > 0:
-            joint[key] = value.new_zeros(len(states), sum(stack.matrix.widths))
-            for row, (vae, state) in enumerate(zip(stack.vaes[own], states, strict=True)):
-                for index, padded in enumerate(stack.matrix.columns(joint[key][row : row + 1])):
+    joint: dict[int, dict[str, Any]] = {}
+    # By the first weight, because the state of a scalar looks like Adam's step, which is the same for all.
+    of_weights = {key for key, value in states[0]["state"].get(0, {}).items() if isinstance(value, Tensor) and value.dim()}
+    for index, weight in enumerate(stack.model.parameters()):
+        for key, value in states[0]["state"].get(index, {}).items():
+            if key in of_weights:
+                rows = value.new_zeros(len(states), *weight.shape[1:])
+                for padded, vae, state in zip(rows, stack.vaes[own], states, strict=True):
                     given = state["state"][index][key]
-                    place = own_place(vae.latent_dim, given.shape, stack.latent_dim, padded.shape[1:])
-                    padded[0][place] = given
+                    padded[own_place(vae.latent_dim, given.shape, stack.latent_dim, padded.shape)] = given
+                joint.setdefault(index, {})[key] = rows
+            else:
+                joint.setdefault(index, {})[key] = value
     (parameters,) = states[0]["param_groups"]
-    return {"state": {0: joint} if joint else {}, "param_groups": [parameters | {"params": [0]}]}
+    return {"state": joint, "param_groups": [parameters | {"params": [*range(index + 1)]}]}

@@ -17,6 +17,7 @@ from vae_lightning.estimators.estimator import Estimator
 from vae_lightning.likelihoods.likelihood import Likelihood
 from vae_lightning.models.batch import images_of
 from vae_lightning.models.draw import draw
+from vae_lightning.models.plain_steps import steps_are_plain
 from vae_lightning.objectives.draws import ELBO, Draws
 from vae_lightning.objectives.elbo import NegativeELBO
 from vae_lightning.objectives.objective import Objective
@@ -83,15 +84,6 @@ class Trainable(LightningModule):
         """Return the images, the noise and the batch size of each optimiser step in a training batch or block."""
 
     @abstractmethod
-    def _total(self, objective: Tensor, count: int) -> Tensor:
-        """Return the number whose gradient a step follows.
-
-        Arguments:
-            objective: of this process's images, ``(..., B)``.
-            count: number of images in the batch, over all processes.
-        """
-
-    @abstractmethod
     def _evaluation_draws(self, images: Tensor) -> Draws:
         """Return one draw for each image of a validation or test batch."""
 
@@ -122,11 +114,6 @@ class Trainable(LightningModule):
     @abstractmethod
     def _named(self, name: str, values: Tensor) -> dict[str, Tensor]:
         """Return the value of each model, ``(...)``, by the name under which it is logged."""
-
-    def _step_gradients(self, loss: Tensor, optimizer: Any) -> None:
-        """Compute the gradients of a step in a block."""
-        optimizer.zero_grad()
-        self.manual_backward(loss)
 
     # Training.
 
@@ -198,27 +185,55 @@ class Trainable(LightningModule):
         return loss
 
     def _take_steps(self, steps: Sequence[tuple[Any, Tensor, int]]) -> Tensor:
-        optimizer: Any = self.optimizers()
+        loop = self.trainer.fit_loop.epoch_loop
+        direct = steps_are_plain(self.trainer)
+        optimizer: Any = self.optimizers(use_pl_optimizer=not direct)
         scheduler: Any = self.lr_schedulers()
         if self.trainer.max_steps >= 0:
             steps = steps[: self.trainer.max_steps - self.global_step]
         for step in steps:
             loss = self._loss(*step)
-            self._step_gradients(loss, optimizer)
-            optimizer.step()
+            optimizer.zero_grad()
+            if direct:
+                loss.backward()
+                loop.manual_optimization._on_before_step()
+                optimizer.step()
+                loop.manual_optimization._on_after_step()
+            else:
+                self.manual_backward(loss)
+                optimizer.step()
             if scheduler is not None:
                 scheduler.step()
             self._end_step()
-        self.trainer.fit_loop.epoch_loop._batches_that_stepped += len(steps) - 1
+        loop._batches_that_stepped += len(steps) - 1
         return loss.detach()
 
     def _loss(self, images: Any, noise: Tensor, count: int) -> Tensor:
-        draws = self._draws(images, noise)
-        objective = self.estimator.loss(self.objective(draws, self.global_step), draws)
+        """Return the number whose gradient a step follows.
+
+        Arguments:
+            images: of this process.
+            noise: that of their latents.
+            count: number of images in the batch, over all processes.
+        """
+        objective, nll, kl = self._terms(images, noise, self.global_step)
         self._objective = objective.detach()
-        self._window.append((self._objective, draws.nll.detach(), draws.kl.detach()))
+        self._window.append((self._objective, nll.detach(), kl.detach()))
         self._rates = self._learning_rates()  # before a schedule sets that of the next step
-        return self._total(objective, count)
+        # The mean over processes of their totals is the mean over the batch. The models of a stack share no weights, so
+        # the gradient of their sum is that of each model.
+        return objective.sum() * ((self.trainer.world_size if self._shares_batches else 1) / count)
+
+    def _terms(self, images: Any, noise: Tensor, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the objective, the negative log-likelihood and the KL of each image."""
+        draws = self._draws(images, noise)
+        return self.estimator.loss(self.objective(draws, step), draws), draws.nll, draws.kl
+
+    @property
+    def _shares_batches(self) -> bool:
+        if self._trainer is None or self.trainer.world_size == 1:
+            return False
+        return getattr(self.trainer.datamodule, "whole_batches", False)  # type: ignore[attr-defined]
 
     def _draws(self, images: Any, noise: Tensor) -> Draws:
         return draw(self, images, noise)

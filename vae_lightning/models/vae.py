@@ -369,12 +369,6 @@ class VAE(Trainable):
         rank, processes = self.trainer.global_rank, self.trainer.world_size
         return slice(count * rank // processes, count * (rank + 1) // processes)
 
-    @property
-    def _shares_batches(self) -> bool:
-        if self._trainer is None or self.trainer.world_size == 1:
-            return False
-        return getattr(self.trainer.datamodule, "whole_batches", False)  # type: ignore[attr-defined]
-
     def _steps(self, batch: Any, batch_idx: int) -> list[tuple[Tensor, Tensor, int]]:
         images = self._images(batch, batch_idx)
         steps = images if images.dim() > 1 + len(self.image_shape) else images[None]
@@ -384,10 +378,6 @@ class VAE(Trainable):
         """Return this process's images, and the noise of their samples."""
         count, rows = len(images), self.rows(len(images))
         return images[rows], noise.draw(samples * count).view(samples, count, -1)[:, rows]
-
-    def _total(self, objective: Tensor, count: int) -> Tensor:
-        # The mean over processes of their totals is the mean over the batch.
-        return objective.sum() * ((self.trainer.world_size if self._shares_batches else 1) / count)
 
     def _evaluation_draws(self, images: Tensor) -> Draws:
         return draw(self, *self._share(images, self._eval_noise, samples=1))
