@@ -38,8 +38,9 @@ class BatchedLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         count, *before = len(self.weight), *x.shape[:-3]
         if x.shape[-3] == 1:  # one wide product, because a batched one would copy the rows for each model
-            wide = F.linear(x.squeeze(-3), self.weight.flatten(0, 1), self.bias.flatten())
-            return wide.unflatten(-1, (count, -1)).movedim(-2, -3)
+            wide: Tensor = F.linear(x.squeeze(-3), self.weight.flatten(0, 1), self.bias.flatten())
+            each: Tensor = wide.unflatten(-1, (count, -1)).movedim(-2, -3)
+            return each
         # Dimensions in front of the models are moved between the models and their rows, and back afterwards.
         rows = x.movedim(-3, 0).flatten(1, -2)
         if torch.is_autocast_enabled(x.device.type):  # autocast handles only torch's own functions

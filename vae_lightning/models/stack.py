@@ -348,4 +348,6 @@ class Stack(Trainable):
 
 def _norms(tensors: Sequence[Tensor]) -> Tensor:
     """Return the norm of each model's part of all tensors, each ``(K, ...)``."""
-    return torch.stack([torch.linalg.vector_norm(tensor.view(len(tensor), -1), dim=1) for tensor in tensors]).norm(dim=0)
+    parts = [torch.linalg.vector_norm(tensor.reshape(len(tensor), -1), dim=1) for tensor in tensors]
+    norms: Tensor = torch.linalg.vector_norm(torch.stack(parts), dim=0)
+    return norms

@@ -68,7 +68,9 @@ def join_checkpoints(stack: Stack, checkpoints: Sequence[Mapping[str, Any]]) -> 
 def _join_states(stack: Stack, states: Sequence[Mapping[str, Any]], own: slice) -> dict[str, Any]:
     joint: dict[int, dict[str, Any]] = {}
     # By the first weight, because the state of a scalar looks like Adam's step, which is the same for all.
-    of_weights = {key for key, value in states[0]["state"].get(0, {}).items() if isinstance(value, Tensor) and value.dim()}
+    of_weights = {
+        key for key, value in states[0]["state"].get(0, {}).items() if isinstance(value, Tensor) and value.dim()
+    }
     for index, weight in enumerate(stack.model.parameters()):
         for key, value in states[0]["state"].get(index, {}).items():
             if key in of_weights:

@@ -3,7 +3,7 @@
 import logging
 import math
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,10 +12,11 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from vae_lightning import cpu
-from vae_lightning.config.errors import InputError
+from vae_lightning.config.errors import InputError, one_line
 from vae_lightning.estimators.estimator import Estimator
 from vae_lightning.likelihoods.likelihood import Likelihood
 from vae_lightning.models.batch import images_of
+from vae_lightning.models.compiler import check_compiler
 from vae_lightning.models.draw import draw
 from vae_lightning.models.plain_steps import steps_are_plain
 from vae_lightning.objectives.draws import ELBO, Draws
@@ -56,6 +57,10 @@ class Trainable(LightningModule):
 
     def __init__(self) -> None:
         super().__init__()
+        # How the step is compiled, None if it is not; the compiled function, and the shape of the noise that it takes.
+        self._compile_mode: str | None = None
+        self._compiled: Callable[..., tuple[Tensor, Tensor, Tensor]] | None = None
+        self._compiled_shape: torch.Size | None = None
         # The terms of the batches since the last sum, and the sums since the last log.
         self._window: list[tuple[Tensor, Tensor, Tensor]] = []
         self._sums: dict[str, Tensor] = {}
@@ -117,6 +122,18 @@ class Trainable(LightningModule):
 
     # Training.
 
+    def compile_step(self, thorough: bool = False) -> None:
+        """Let the next fits compile their training step, forward and backward, with ``torch.compile``.
+
+        The results differ from those without by rounding alone. The batches of one size are compiled; an epoch's last,
+        shorter batch is not. On a GPU, the step becomes a CUDA graph. ``Trainer.fit`` raises an InputError if there is
+        no compiler, or it cannot handle the model.
+
+        Arguments:
+            thorough: whether the compiler searches for the fastest kernels, which takes minutes.
+        """
+        self._compile_mode = "max-autotune" if thorough else "default"
+
     @property
     def automatic_optimization(self) -> bool:
         """Whether Lightning takes the optimiser steps; otherwise, batches are blocks."""
@@ -141,6 +158,16 @@ class Trainable(LightningModule):
     def on_fit_start(self) -> None:
         if self.device.type == "cpu":
             cpu.prepare()
+        if self._compile_mode is not None:
+            check_compiler(self.device.type)
+            torch.compiler.reset()  # the number of models for which a process may compile the same code is limited
+            graph = self.device.type == "cuda" and self._compile_mode == "default"
+            mode = "reduce-overhead" if graph else self._compile_mode
+            self._compiled = torch.compile(self._terms, fullgraph=True, mode=mode)
+            self._compiled_shape = None
+
+    def on_fit_end(self) -> None:
+        self._compiled = None  # it would not be copied with the model
 
     def on_train_start(self) -> None:
         # Lightning's monitors log at this count of batches; with blocks, it would not be one of steps.
@@ -216,7 +243,7 @@ class Trainable(LightningModule):
             noise: that of their latents.
             count: number of images in the batch, over all processes.
         """
-        objective, nll, kl = self._terms(images, noise, self.global_step)
+        objective, nll, kl = self._step_terms(images, noise)
         self._objective = objective.detach()
         self._window.append((self._objective, nll.detach(), kl.detach()))
         self._rates = self._learning_rates()  # before a schedule sets that of the next step
@@ -224,8 +251,25 @@ class Trainable(LightningModule):
         # the gradient of their sum is that of each model.
         return objective.sum() * ((self.trainer.world_size if self._shares_batches else 1) / count)
 
+    def _step_terms(self, images: Any, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        if self._compiled is None or self._compiled_shape not in (None, noise.shape):
+            return self._terms(images, noise, self.global_step)
+        if self._compiled_shape is None:
+            self._compiled_shape = noise.shape
+            try:
+                return self._compiled(images, noise, self.global_step)
+            except Exception as error:  # the compiler's errors have no base class in common
+                raise InputError(
+                    f"compile: must be false, because the step cannot be compiled: {one_line(error)}"
+                ) from error
+        if noise.device.type == "cuda":
+            # A CUDA graph writes its results to the same memory each time.
+            return tuple(term.clone() for term in self._compiled(images, noise, self.global_step))  # type: ignore[return-value]
+        return self._compiled(images, noise, self.global_step)
+
     def _terms(self, images: Any, noise: Tensor, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return the objective, the negative log-likelihood and the KL of each image."""
+        self.posterior.step = step  # here, because torch.compile takes attributes that are set elsewhere for constants
         draws = self._draws(images, noise)
         return self.estimator.loss(self.objective(draws, step), draws), draws.nll, draws.kl
 

@@ -23,6 +23,8 @@ def environment() -> dict[str, Any]:
     """Return the environment, on which metrics depend besides the configuration: versions, source, machine, command."""
     import torch
 
+    from vae_lightning.cpu import processor
+
     packages = ("vae-lightning", "torch", "torchvision", "lightning", "hydra-core", "numpy")
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -35,7 +37,7 @@ def environment() -> dict[str, Any]:
         "machine": {
             "host": platform.node(),
             "platform": platform.platform(),
-            "processor": _processor(),
+            "processor": processor(),
             "cores": cores(),
             "threads": torch.get_num_threads(),
             "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
@@ -69,14 +71,6 @@ def _git(*arguments: str) -> str | None:
             )
             return done.stdout.strip()
     return None
-
-
-def _processor() -> str:
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor()
 
 
 # The number of jobs with `each` cores that this machine has room for.

@@ -4,13 +4,13 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.profilers import Profiler
 from omegaconf import OmegaConf
 
 from vae_lightning.callbacks.early_stopping import restored
@@ -22,15 +22,18 @@ from vae_lightning.config.errors import InputError, one_line
 from vae_lightning.config.targets import build
 from vae_lightning.data.image_data_module import ImageDataModule
 from vae_lightning.distributed import rank
+from vae_lightning.matmul_precision import matmul_precision
+from vae_lightning.models.trainable import Trainable
 from vae_lightning.runs.checkpoints import SafeCheckpointIO, checkpoints, restoring
 from vae_lightning.runs.closing_table import closing_table
 from vae_lightning.runs.directory import CONFIG, clear
 from vae_lightning.runs.environment import environment
 from vae_lightning.runs.run import Run
+from vae_lightning.runs.trainers import build_trainer, chosen_matmul_precision, compile_step
 from vae_lightning.runs.warnings import filter_warnings
 from vae_lightning.trackers.records import monitors
 
-__all__ = ["built_parts", "fit_and_test", "logged_by_fit"]
+__all__ = ["fit_and_test", "logged_by_fit"]
 
 log = logging.getLogger(__name__)
 
@@ -68,10 +71,8 @@ def fit_and_test(config: Mapping[str, Any], report: Callable[[int, float], bool]
     fit = run.finished_fit(state)
     record = FitRecord(began, finished=fit is not None)
     reports = [] if report is None else [ObjectiveReport(config["sweep"]["objective"], report)]
-    trainer = build(
-        "trainer",
-        config["trainer"] | built_parts(config["trainer"]),
-        pl.Trainer,
+    trainer = build_trainer(
+        config["trainer"],
         callbacks=[*run.callbacks.values(), *reports, record, Interruption()],
         logger=False,
         plugins=[SafeCheckpointIO()],
@@ -79,14 +80,22 @@ def fit_and_test(config: Mapping[str, Any], report: Callable[[int, float], bool]
     )
     if isinstance(data, ImageDataModule):
         data.steps_per_batch(trainer, model)  # refused now, if at all
-    try:
+    rows = config["data"].get("batch_size", 1) * (model.objective.samples if isinstance(model, Trainable) else 1)
+    precision = chosen_matmul_precision(
+        config["trainer"], model, rows, resumed=None if state is None else run.directory
+    )
+    if config.get("compile"):
+        compile_step(config["compile"], model, trainer)
+    with ExitStack() as held:
+        held.enter_context(matmul_precision(precision))
+        held.callback(run.end_loggers)
         if rank() == 0:
             # The last step that may refuse the configuration, because it writes to disk.
             run.begin_loggers(state)
             trainer.loggers = [*run.loggers.values()]
             if state is not None:
                 log.info("%s resumes after epoch %d", os.path.relpath(run.directory), state["epoch"] + 1)
-            run.begin(environment(), resumes=state is not None)
+            run.begin(environment() | {"matmul_precision": precision}, resumes=state is not None)
         try:
             with restoring(trainer, resumed):
                 trainer.fit(model, datamodule=data, ckpt_path=resumed, weights_only=True)
@@ -117,21 +126,7 @@ def fit_and_test(config: Mapping[str, Any], report: Callable[[int, float], bool]
             run.finish(metrics)
             shown, alone = monitors(run.loggers.values()), config["sweep"]["axes"] is None
             print(closing_table(metrics, Path(os.path.relpath(run.directory)), shown, with_test=alone))
-    finally:
-        run.end_loggers()
     return metrics
-
-
-def built_parts(trainer: Mapping[str, Any]) -> dict[str, Any]:
-    """Build the Trainer's arguments that are given as ``_target_`` and arguments.
-
-    Raises:
-        InputError: if another argument than the profiler is.
-    """
-    nodes = {name: node for name, node in trainer.items() if isinstance(node, Mapping) and "_target_" in node}
-    for name in nodes.keys() - {"profiler"}:
-        raise InputError(f"trainer.{name}._target_={nodes[name]['_target_']}: must be a plain value")
-    return {name: build(f"trainer.{name}", node, Profiler) for name, node in nodes.items()}  # type: ignore[type-abstract]
 
 
 def save_again(trainer: pl.Trainer, model: pl.LightningModule, record: FitRecord) -> None:

@@ -5,7 +5,12 @@ import re
 from vae_lightning.config.rules import Rule, boolean, integer, name, one_of, optional, seed, several, text
 
 # Top-level keys of a configuration, besides its groups, "sweep" and "hydra".
-SETTINGS: dict[str, Rule] = {"seed": seed, "run_dir": text, "restart": boolean}
+SETTINGS: dict[str, Rule] = {
+    "seed": seed,
+    "run_dir": text,
+    "restart": boolean,
+    "compile": one_of(False, True, "max"),
+}
 RESUME: dict[str, Rule] = {"resume": optional(text)}
 
 # Groups of a configuration.
@@ -25,6 +30,7 @@ TRAINER: dict[str, Rule] = {
     "num_nodes": integer(at_least=1),
     # Others start processes in their own way, or shard models that are too small to shard.
     "strategy": one_of("auto", "ddp"),
+    "matmul_precision": one_of("auto", "highest", "high", "medium"),
     "precision": one_of(
         "32-true", "16-mixed", "bf16-mixed", "64-true", "bf16-true", "16-true", "32", "16", "64", "bf16", 32, 16, 64
     ),

@@ -15,11 +15,14 @@ from vae_lightning.runs.outputs import check_outputs
 __all__ = ["check_same", "config_to_resume", "differences", "read_config", "relocated"]
 
 # Options that were added after the first runs, with the values that all of those runs used.
-_LATER = {
+_LATER_CHOICES = {
     "posterior": {"_target_": "vae_lightning.posteriors.Gaussian"},
     "prior": {"_target_": "vae_lightning.priors.Standard"},
 }
-_LATER_OF_MODEL = {**_LATER, "classes": None}
+_LATER = {**_LATER_CHOICES, "compile": False}
+_LATER_OF_MODEL = {**_LATER_CHOICES, "classes": None}
+# A run of an earlier version goes on with the precision that it had, whatever is asked for.
+_LATER_OF_TRAINER = {"matmul_precision": "auto"}
 
 # What every reader of a stored configuration relies on.
 _READ = ("data", "model", "callbacks")
@@ -104,9 +107,12 @@ def check_same(run: Path, config: Mapping[str, Any]) -> None:
 
 def _comparable(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a configuration that depends neither on the version that wrote it nor on the run directory."""
-    later = {name: value for name, value in _LATER.items() if name not in config}
-    model = {name: value for name, value in _LATER_OF_MODEL.items() if name not in config.get("model", {})}
-    complete = {**config, **later, "model": {**config.get("model", {}), **model}}
+    complete = {
+        **_LATER,
+        **config,
+        "model": {**_LATER_OF_MODEL, **config.get("model", {})},
+        "trainer": {**_LATER_OF_TRAINER, **config.get("trainer", {})},
+    }
     return relocated(with_current_names(complete), ".")
 
 

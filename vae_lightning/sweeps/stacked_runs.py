@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
-import lightning.pytorch as pl
-
 from vae_lightning.callbacks.fit_record import FitRecord
 from vae_lightning.callbacks.interruption import Interruption
 from vae_lightning.config.errors import InputError
 from vae_lightning.config.targets import build
 from vae_lightning.data.image_data_module import ImageDataModule
 from vae_lightning.data.stack_data import StackData
+from vae_lightning.matmul_precision import matmul_precision
 from vae_lightning.models.stack import Stack
 from vae_lightning.runs.directory import locked
 from vae_lightning.runs.environment import environment
-from vae_lightning.runs.fitting import built_parts, logged_by_fit
+from vae_lightning.runs.fitting import logged_by_fit
+from vae_lightning.runs.trainers import build_trainer, chosen_matmul_precision, compile_step
 from vae_lightning.runs.warnings import filter_warnings
 from vae_lightning.sweeps.epoch_end import EpochEnd
 from vae_lightning.sweeps.levels import shortened
@@ -67,13 +67,17 @@ def train_stacked(runs: Sequence[StackedRun], epoch_end: EpochEnd | None = None)
     data = build("data", runs[0].config["data"], ImageDataModule)  # type: ignore[type-abstract]
     data.prepare_data()
     data.setup("fit")
+    config, resumed = runs[0].config, None if runs[0].state is None else runs[0].directory
+    rows = config["data"]["batch_size"] * stack.objective.samples
+    precision = chosen_matmul_precision(config["trainer"], stack, rows, len(runs), resumed)
     with ExitStack() as held:
+        held.enter_context(matmul_precision(precision))
         for run in runs:
             held.enter_context(locked(run.directory))
         for run in runs:
             run.begin_loggers(run.state)
             held.callback(run.end_loggers)
-        described = environment()
+        described = environment() | {"matmul_precision": precision}
         for place, run in enumerate(runs):
             stacked = {"stack": {"models": len(runs), "place": place}}
             run.begin(described | stacked, resumes=run.state is not None)
@@ -104,14 +108,14 @@ def _fit_and_test(
     record = FitRecord(began, finished=all(run.fit for run in runs))
     views = CallbackViews(runs, record, epoch_end)
     checkpoints = CheckpointView(stack, runs, record)
-    trainer = build(
-        "trainer",
-        runs[0].config["trainer"] | built_parts(runs[0].config["trainer"]),
-        pl.Trainer,
+    trainer = build_trainer(
+        runs[0].config["trainer"],
         callbacks=[*runs[0].common_callbacks, views, record, Interruption()],
         logger=LoggerView(runs),
         plugins=[checkpoints],
     )
+    if runs[0].config.get("compile"):
+        compile_step(runs[0].config["compile"], stack, trainer)
     seeds = [run.config["data"]["seed"] for run in runs]
     stacked_data = StackData(data, seeds)
     resumed = None if runs[0].state is None else "the runs' own"

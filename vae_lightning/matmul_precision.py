@@ -1,0 +1,145 @@
+"""The precision of matrix products of single-precision numbers."""
+
+import json
+import logging
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from filelock import FileLock
+from torch import Tensor
+
+from vae_lightning.cpu import processor
+from vae_lightning.whole_files import write_json
+
+__all__ = ["PRECISIONS", "Measured", "Product", "fastest", "matmul_precision", "measured"]
+
+log = logging.getLogger(__name__)
+
+# The values of torch.set_float32_matmul_precision. On a CPU, all but the first let oneDNN compute the products: in
+# single precision, unless the processor has units for bfloat16 or TF32.
+PRECISIONS = ("highest", "high", "medium")
+
+# The largest error, relative to a product in double precision, of a product in single precision.
+SINGLE = 1e-6
+
+# How much faster a precision must be to be preferred: less is noise.
+GAIN = 0.05
+
+ROUNDS = 7  # of timings, of which the least counts
+LARGEST = 2  # products of a model that are timed, those with the most operations
+
+
+class Product(NamedTuple):
+    """The shape of a layer's product, of several models with the same number of rows each."""
+
+    models: int
+    rows: int
+    inputs: int
+    outputs: int
+
+
+class Measured(NamedTuple):
+    """A precision, how many times as fast its products are as those of ``highest``, and their relative error."""
+
+    precision: str
+    speed_up: float
+    error: float
+
+
+@contextmanager
+def matmul_precision(precision: str) -> Iterator[None]:
+    """Set the precision of this process's matrix products inside the ``with`` block.
+
+    Arguments:
+        precision: one of :data:`PRECISIONS`.
+    """
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def fastest(products: Iterable[Product]) -> Measured:
+    """Return the fastest precision on this CPU whose products are as exact as single precision.
+
+    The products and their gradients are timed once for a processor, a version of torch, a number of threads and a set
+    of shapes; the result is kept in the user's cache (``$XDG_CACHE_HOME``, or ``~/.cache``), so that all processes and
+    later runs choose alike. Where that folder cannot be written to, nothing is timed and the choice is ``highest``.
+
+    Arguments:
+        products: the shapes of a model's products.
+    """
+    largest = sorted(set(products), key=lambda each: -each.models * each.rows * each.inputs * each.outputs)[:LARGEST]
+    if not largest:
+        return Measured("highest", 1.0, 0.0)
+    key = f"{processor()}, torch {torch.__version__}, {torch.get_num_threads()} threads, {[*map(tuple, largest)]}"
+    file = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vae-lightning/matmul_precision.json"
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(file.with_suffix(".lock")):
+            known = json.loads(file.read_bytes()) if file.exists() else {}
+            if key not in known:
+                highest, *others = measured(largest)
+                exact = [each for each in others if each.error < SINGLE]
+                best = max(exact, key=lambda each: each.speed_up, default=highest)
+                known[key] = best if best.speed_up > 1 + GAIN else highest
+                write_json(file, known)
+            return Measured(*known[key])
+    except (OSError, ValueError, TypeError) as error:
+        log.warning("the precision of matrix products is highest, because %s cannot be used: %s", file, error)
+        return Measured("highest", 1.0, 0.0)
+
+
+def measured(products: Iterable[Product], precisions: Iterable[str] = PRECISIONS[1:]) -> list[Measured]:
+    """Time products on this CPU, and compare them with those in double precision.
+
+    Arguments:
+        products: their shapes.
+        precisions: what to measure besides ``highest``, which comes first.
+    """
+    cases = [_tensors(product) for product in products]
+    errors: dict[str, float] = {}
+    seconds: dict[str, list[float]] = {precision: [] for precision in ("highest", *precisions)}
+    for precision in seconds:
+        with matmul_precision(precision):
+            errors[precision] = max(_error(*case) for case in cases)
+    for _ in range(ROUNDS):
+        for precision, times in seconds.items():
+            with matmul_precision(precision):
+                began = time.perf_counter()
+                for case in cases:
+                    _products(*case)
+                times.append(time.perf_counter() - began)
+    return [
+        Measured(precision, round(min(seconds["highest"]) / min(times), 2), errors[precision])
+        for precision, times in seconds.items()
+    ]
+
+
+def _tensors(product: Product) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the input of a layer, its weights and the gradient of its output."""
+    models, rows, inputs, outputs = product
+    source = torch.Generator().manual_seed(0)
+    shapes = (models, rows, inputs), (models, outputs, inputs), (models, rows, outputs)
+    x, weight, gradient = (torch.randn(shape, generator=source) for shape in shapes)
+    return x, weight, gradient
+
+
+def _products(x: Tensor, weight: Tensor, gradient: Tensor) -> tuple[Tensor, ...]:
+    """Return the products of a layer's forward and backward pass, as a single model or a stack computes them."""
+    if len(x) == 1:
+        x, weight, gradient = x[0], weight[0], gradient[0]
+    return x @ weight.mT, gradient @ weight, gradient.mT @ x
+
+
+def _error(*case: Tensor) -> float:
+    case = tuple(tensor[:1] for tensor in case)  # the models of a stack have the same error
+    exact = _products(*(tensor.double() for tensor in case))
+    return max(float((found - each).norm() / each.norm()) for found, each in zip(_products(*case), exact, strict=True))
