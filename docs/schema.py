@@ -66,6 +66,7 @@ OTHER_FILES = {
     "job_logging": "The log of a command.",
     "help": "The text of --help.",
     "evaluate": "The settings of vae-eval.",
+    "protocol": "How many images and samples vae-eval estimates log p(x) from.",
     "export": "The settings of vae-export.",
 }
 OF_DEFAULTS = "The files that this one builds on or chooses; of two that set a key, the later one wins."
@@ -100,6 +101,7 @@ def schema() -> Schema:
     """Return the schema."""
     found = _found()
     train, evaluate, export = ({key.name: key for key in file.keys} for file in found[""])
+    protocol = {key.name: key for key in _keys(found["protocol"])}
     classes = _classes(found)
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
@@ -111,7 +113,8 @@ def schema() -> Schema:
             },
             **{part: _file(part, about) for part, about in OTHER_FILES.items()},
             "keys_of_experiment": _experiment(found, train),
-            "keys_of_evaluate": _evaluate(evaluate),
+            "keys_of_evaluate": _evaluate({**evaluate, **protocol}),
+            "keys_of_protocol": _closed({name: _value(EVALUATE[name], key) for name, key in protocol.items()}),
             "keys_of_export": _command(EXPORT, export),
             **{f"choice_of_{_flat(group)}": _choice(found[group], about) for group, about in _all_groups()},
             **{f"keys_of_{part}": _node(_named(found, part), classes) for part in [*CHECKED, *NETWORKS]},

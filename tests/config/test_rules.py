@@ -137,8 +137,11 @@ def test_a_configuration_says_what_it_is_and_lists_every_argument(path: Path, co
 @pytest.mark.parametrize(("name", "rules"), [("evaluate", EVALUATE), ("export", EXPORT)])
 def test_every_key_of_a_command_has_a_rule_and_a_default_that_passes(name: str, rules: dict[str, Rule]) -> None:
     content = yaml.safe_load((CONF / f"{name}.yaml").read_text())
-    assert set(content) - {"defaults", "hydra", "data"} == set(rules)
-    check(content, rules)
+    protocols = [yaml.safe_load(path.read_text()) for path in (CONF / "protocol").glob("*.yaml")]
+    for protocol in protocols if name == "evaluate" else [{}]:
+        assert not set(content) & set(protocol)
+        assert {*content, *protocol} - {"defaults", "hydra", "data"} == set(rules)
+        check(content | protocol, rules)
 
 
 def test_the_numbers_of_training_images_are_those_of_the_sets(digits: tuple[LabelledImages, LabelledImages]) -> None:

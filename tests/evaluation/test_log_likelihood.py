@@ -12,6 +12,7 @@ from torch.distributions import MultivariateNormal, Normal
 import vae_lightning.evaluation.log_likelihood as module
 from vae_lightning import VAE, InputError
 from vae_lightning.evaluation.log_likelihood import log_likelihood
+from vae_lightning.posteriors import GaussianDistribution
 from vae_lightning.streams import NormalStream, generator
 
 DEVIATION = 0.7
@@ -146,6 +147,27 @@ def test_neither_chunks_nor_the_other_images_nor_k_change_an_images_noise(images
             torch.testing.assert_close(found, expected, rtol=tolerance, atol=0)
         torch.testing.assert_close(log_likelihood(vae, x[:3], 60).estimate, expected[:3], rtol=tolerance, atol=0)
         assert not torch.allclose(log_likelihood(vae, x, 60, seed=1).estimate, expected, rtol=tolerance, atol=0)
+
+
+def test_products_in_bfloat16_add_less_than_the_samples_own_error(images: Tensor) -> None:
+    vae = VAE(latent_dim=2)
+    expected = log_likelihood(vae, images[:20], 200)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = log_likelihood(vae, images[:20], 200)
+    assert not torch.equal(found.estimate, expected.estimate)
+    error = (found.estimate - expected.estimate).square().mean().sqrt()
+    assert error < 0.2 * expected.standard_error.square().mean().sqrt()
+
+
+def test_only_the_networks_outputs_have_the_precision_of_products(images: Tensor) -> None:
+    vae, x = VAE(latent_dim=20), images[:1]
+    with torch.autocast("cpu", torch.bfloat16):
+        found = log_likelihood(vae, x, 10)
+        with torch.no_grad():
+            q = GaussianDistribution(*(output.float() for output in vae.encode(x)))
+            z, log_q = q.rsample_and_log_prob(NormalStream(generator(0, "likelihood", 0), 20).draw(10)[:, None])
+            log_weights = (Normal(0.0, 1.0).log_prob(z) - log_q).sum(-1) - vae.nll(z, x)
+    torch.testing.assert_close(found.elbo, log_weights.double().mean(0), rtol=1e-7, atol=0)
 
 
 def test_chunks_bound_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:

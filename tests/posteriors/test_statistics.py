@@ -120,3 +120,15 @@ def test_blocks_do_not_change_the_parts(monkeypatch: pytest.MonkeyPatch) -> None
     for block in (1, 250, 10_000):
         monkeypatch.setattr(module, "BLOCK", block)
         assert gaussian_parts(mu, logvar, noise) == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_samples_of_some_images_tell_of_the_mixture_over_all() -> None:
+    mu, logvar, noise = normal(60, 3), normal(60, 3, seed=1), normal(60, 3, seed=2)
+    posterior, prior = GaussianDistribution(mu, logvar), StandardNormal.of(mu, 3)
+    whole, rows = kl_parts(posterior, prior, noise), torch.arange(60)
+    assert kl_parts(posterior, prior, noise, rows) == whole
+    parts = [kl_parts(posterior, prior, noise, part) for part in rows.split(20)]
+    assert sum(part.mutual_information for part in parts) / 3 == pytest.approx(whole.mutual_information, rel=1e-12)
+    for part in parts:
+        assert part.mutual_information != pytest.approx(whole.mutual_information, rel=1e-6)
+        assert sum(part) == pytest.approx(sum(whole), rel=1e-12)  # the KL is that of all images

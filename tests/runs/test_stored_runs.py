@@ -62,7 +62,12 @@ def test_a_stored_run_evaluates_and_exports(folder: Path) -> None:
     content = json.loads((folder / "complete/evaluation.json").read_text())
     expected = {**EXPECTED["evaluation"]}
     protocol, earlier = content.pop("protocol"), expected.pop("protocol")
-    assert (protocol.pop("latent_dim"), protocol.pop("epoch")) == (2, 2)  # earlier versions did not store them
+    # Earlier versions did not store these.
+    assert [protocol.pop(name) for name in ("latent_dim", "epoch", "posterior_images")] == [2, 2, 40]
+    assert (protocol.pop("trainer_precision"), protocol.pop("choice_of_images")) == (
+        "32-true",
+        "evenly spaced over the split",
+    )
     assert protocol | {"likelihood": ...} == earlier | {"likelihood": ...}  # a description, whose words may change
     close(content, expected)
     with composing():

@@ -17,6 +17,8 @@ from vae_lightning.commands.command import CONF
 from vae_lightning.commands.evaluate import evaluate
 from vae_lightning.config.resolving import resolved
 from vae_lightning.data.image_data_module import ImageDataModule
+from vae_lightning.data.images import LabelledImages
+from vae_lightning.evaluation.log_likelihood import log_likelihood
 from vae_lightning.runs.directory import CONFIG
 from vae_lightning.runs.training import train
 
@@ -154,7 +156,7 @@ def test_an_evaluations_seed_and_chunks_and_what_is_left_out(
         evaluated(finished, few, *options) for options in ([], ["chunk_size=7"], ["seed=1", "chunk_size=7"])
     )
     assert evaluated(finished, few) == found
-    assert "test, the first 50 images" in capsys.readouterr().out
+    assert "over 50 images, 10 samples each" in capsys.readouterr().out
     assert chunks["test/log_likelihood"] == pytest.approx(found["test/log_likelihood"], rel=1e-6)
     for name in ("test/log_likelihood", "test/mutual_information"):
         assert other[name] != pytest.approx(found[name], rel=1e-6)
@@ -164,8 +166,68 @@ def test_an_evaluations_seed_and_chunks_and_what_is_left_out(
     left_out = {"log_likelihood", "log_likelihood_standard_error", "log_likelihood_bias", "effective_samples", "elbo"}
     assert {name.removeprefix("test/") for name in set(found) - set(without)} == left_out
     assert evaluated(finished, few, "samples=1")["test/log_likelihood_bias"] is None
-    with pytest.raises(InputError, match="images=1001: must be at most 1000, because split=test has no more"):
-        evaluated(finished, "images=1001")
+
+
+def test_log_p_is_that_of_evenly_spaced_images_and_everything_else_of_all(
+    finished: Path, digits: tuple[LabelledImages, LabelledImages]
+) -> None:
+    found, whole = evaluated(finished, "images=50"), evaluated(finished, "samples=0")
+    vae = VAE.load_from_checkpoint(finished / "checkpoints/last.ckpt")
+    expected = log_likelihood(vae, digits[1].images[::20] / 255, 10)
+    assert found["test/log_likelihood"] == pytest.approx(expected.mean()[0], rel=1e-9)
+    assert found["test/log_likelihood_standard_error"] == pytest.approx(expected.mean()[1], rel=1e-9)
+    assert found["test/kl_per_dimension"] == whole["test/kl_per_dimension"]
+    assert found["test/active_units"] == whole["test/active_units"]
+    assert found["test/mutual_information"] != whole["test/mutual_information"]
+    assert found["test/mutual_information"] + found["test/marginal_kl"] == pytest.approx(
+        sum(whole["test/kl_per_dimension"])
+    )
+    evaluated(finished, "images=50")
+    protocol = json.loads((finished / "evaluation.json").read_text())["protocol"]
+    assert (protocol["images"], protocol["all_images"], protocol["posterior_images"]) == (50, False, 1000)
+    evaluated(finished, "images=1001")
+    protocol = json.loads((finished / "evaluation.json").read_text())["protocol"]
+    assert (protocol["images"], protocol["all_images"]) == (1000, True)
+
+
+def test_a_protocol_chooses_images_and_samples_and_a_key_overrides_it() -> None:
+    def chosen(*overrides: str) -> tuple[int, int | None]:
+        with composing():
+            cfg = compose("evaluate", ["run=run", *overrides])
+        return cfg.samples, cfg.images
+
+    assert chosen() == chosen("protocol=quick") == (1000, 1000)
+    assert chosen("protocol=burda") == (5000, None)
+    assert chosen("samples=5000") == (5000, 1000)
+    assert chosen("protocol=burda", "images=100") == (5000, 100)
+
+
+def test_log_p_has_the_trainers_precision(finished: Path) -> None:
+    single, mixed = (evaluated(finished, "images=50", *more) for more in ([], ["trainer.precision=bf16-mixed"]))
+    protocol = json.loads((finished / "evaluation.json").read_text())["protocol"]
+    assert (protocol["precision"], protocol["trainer_precision"]) == ("float32", "bf16-mixed")
+    assert mixed["test/log_likelihood"] != single["test/log_likelihood"]
+    assert mixed["test/log_likelihood"] == pytest.approx(single["test/log_likelihood"], abs=0.05)
+
+
+def test_few_images_give_the_mutual_information_of_a_density_without_a_formula(
+    composed: Compose, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level("INFO")
+    train(
+        composed(*SMALL, "trainer.max_epochs=1", "posterior=planar", "callbacks.figures=null", "callbacks.probe=null")
+    )
+    run = tmp_path / "run"
+    assert "test/mutual_information" not in evaluated(run, "images=201", "samples=0")
+    (said,) = (message for message in caplog.messages if "mutual information" in message)
+    assert said.endswith("images=200 gives it")
+    found = evaluated(run, "images=50", "samples=0")
+    assert found["test/mutual_information"] + found["test/marginal_kl"] == pytest.approx(
+        sum(found["test/kl_per_dimension"])
+    )
+    assert 0 < found["test/mutual_information"] <= math.log(50)
+    assert json.loads((run / "evaluation.json").read_text())["protocol"]["posterior_images"] == 50
+    assert "test, 50 images" in capsys.readouterr().out
 
 
 def test_other_splits_are_evaluated_without_a_look_at_the_test_images(
@@ -392,7 +454,7 @@ def test_train_and_evaluate_as_commands(command: Command, tmp_path: Path) -> Non
     assert evaluation["protocol"]["checkpoint"] == "best"
     for shown in (
         f"{evaluation['test/log_likelihood']:.3f}",
-        "K=20, binarisation: none",
+        "over 1000 images, 20 samples each; binarisation: none",
         "of 2\n",
         "probe by validation",
     ):

@@ -38,9 +38,9 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     results by name; the results are also returned. With ``split=test``:
 
     - ``test/loss``, ``recon`` and ``kl``, and the run's own probe, ``probe/..._acc``: as in ``metrics.json``;
-    - ``test/log_likelihood``, its standard error over images, its bias to first order in 1/K (None for K = 1), the
-      effective number of samples (mean over images), and ``test/elbo`` from the same samples
-      (:mod:`vae_lightning.evaluation.log_likelihood`);
+    - ``test/log_likelihood`` of ``images`` images, evenly spaced over the split, its standard error over them, its bias
+      to first order in 1/K (None for K = 1), the effective number of samples (mean over images), and ``test/elbo`` from
+      the same samples (:mod:`vae_lightning.evaluation.log_likelihood`);
     - ``test/kl_per_dimension``, ``active_units``, ``mutual_information`` and ``marginal_kl``
       (:mod:`vae_lightning.posteriors.statistics`, :mod:`vae_lightning.evaluation.kl_parts`);
     - ``chosen_probe/C`` and ``chosen_probe/..._acc``: the probe with the C that validation chooses.

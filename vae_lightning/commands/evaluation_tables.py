@@ -17,10 +17,9 @@ def print_beside_stored(metrics: Mapping[str, float], stored: Mapping[str, float
 
 def print_closer(results: Mapping[str, Any], protocol: Mapping[str, Any]) -> None:
     """Print log p(x), the parts of the KL and the probe that validation chose."""
-    split, samples = protocol["split"], protocol["samples"]
+    split, images, samples = protocol["split"], protocol["images"], protocol["samples"]
     found = {name.removeprefix(f"{split}/"): value for name, value in results.items()}
-    part = "all" if protocol["all_images"] else "the first"
-    lines = ["", f"{split}, {part} {protocol['images']} images, nats per image"]
+    lines = ["", f"{split}, {protocol['posterior_images']} images, nats per image"]
 
     def line(title: str, value: object, remark: str = "") -> None:
         lines.append(f"{title:22}{value:>12}   {remark}".rstrip())
@@ -30,7 +29,7 @@ def print_closer(results: Mapping[str, Any], protocol: Mapping[str, Any]) -> Non
         line(
             "log p(x)",
             f"{found['log_likelihood']:.3f}",
-            f"± {found['log_likelihood_standard_error']:.3f} over images; K={samples}, "
+            f"± {found['log_likelihood_standard_error']:.3f} over {images} images, {samples} samples each; "
             f"binarisation: {protocol['binarisation']}",
         )
         line("  ELBO, same samples", f"{found['elbo']:.3f}")
@@ -41,7 +40,9 @@ def print_closer(results: Mapping[str, Any], protocol: Mapping[str, Any]) -> Non
     if "mutual_information" in found:
         line("KL", f"{sum(dimensions):.3f}", "= mutual information + marginal KL")
         line(
-            "  mutual information", f"{found['mutual_information']:.3f}", f"at most {math.log(protocol['images']):.3f}"
+            "  mutual information",
+            f"{found['mutual_information']:.3f}",
+            f"from samples of {images} images; at most {math.log(protocol['posterior_images']):.3f}",
         )
         line("  marginal KL", f"{found['marginal_kl']:.3f}")
     else:

@@ -23,7 +23,9 @@ class KLParts(NamedTuple):
     marginal_kl: float
 
 
-def kl_parts(posterior: Distribution, prior: Distribution, noise: Tensor, progress: bool = False) -> KLParts:
+def kl_parts(
+    posterior: Distribution, prior: Distribution, noise: Tensor, rows: Tensor | None = None, progress: bool = False
+) -> KLParts:
     r"""Split the mean KL into mutual information and the KL of the aggregate posterior from the prior.
 
     .. math:: \frac{1}{N} \sum_i KL(q(z|x_i) \| p(z)) = I(x; z) + KL(q(z) \| p(z)),
@@ -35,12 +37,15 @@ def kl_parts(posterior: Distribution, prior: Distribution, noise: Tensor, progre
     would be for more images. The marginal KL is the remainder of the mean KL; sampling error can make it slightly
     negative.
 
-    N^2 densities are evaluated, in double precision on the CPU, in blocks that bound the memory.
+    N^2 densities are evaluated, in double precision on the CPU, in blocks that bound the memory. With M of the images
+    in ``rows``, the mean over j is one over these alone, and M N densities are evaluated. The mixture and the mean KL
+    remain those of all images.
 
     Arguments:
         posterior: the posteriors of N images.
         prior: the prior.
         noise: ``(N, noise_size)`` from N(0, I).
+        rows: positions of the images whose samples are evaluated, ``(M,)``; None for all.
         progress: show a progress bar on a terminal.
 
     References:
@@ -50,12 +55,13 @@ def kl_parts(posterior: Distribution, prior: Distribution, noise: Tensor, progre
     posterior, prior = (each.detach().map(lambda term: term.cpu().double()) for each in (posterior, prior))
     noise = noise.cpu().double()
     count = len(noise)
+    rows = torch.arange(count) if rows is None else rows
     z, log_posterior = posterior.rsample_and_log_prob(noise)
     conditional = log_posterior.sum(-1)
     information = 0.0
-    with progress_bar(count, "mutual information", shown=progress) as bar:
-        for rows in torch.arange(count).split(max(1, BLOCK // count)):
-            mixture = posterior.log_prob_of_each(z[rows]).logsumexp(1) - math.log(count)
-            information += float((conditional[rows] - mixture).sum()) / count
-            bar.update(len(rows))
+    with progress_bar(len(rows), "mutual information", shown=progress) as bar:
+        for block in rows.split(max(1, BLOCK // count)):
+            mixture = posterior.log_prob_of_each(z[block]).logsumexp(1) - math.log(count)
+            information += float((conditional[block] - mixture).sum()) / len(rows)
+            bar.update(len(block))
     return KLParts(information, float(mean_kl(posterior, prior, noise).sum()) - information)

@@ -12,6 +12,7 @@ from vae_lightning.config.arguments import checked
 from vae_lightning.models.eval_mode import eval_mode
 from vae_lightning.models.vae import VAE
 from vae_lightning.posteriors.distribution import log_ratio
+from vae_lightning.precision import in_single_precision
 from vae_lightning.progress_bar import progress_bar
 from vae_lightning.streams import NormalStream, generator
 
@@ -64,7 +65,8 @@ def log_likelihood(
 
     Image i has its own noise, the same rows whatever the other images, the chunks, the device and K. Apart from
     rounding, its estimate does not depend on the other images, the chunks or the device. Log-weights have the precision
-    of the model's weights and are summed in double precision.
+    of the model's weights and are summed in double precision. Under ``torch.autocast``, matrix products have its
+    precision: the posteriors are then slightly others, and each log-weight gets an error from the decoder.
 
     Arguments:
         vae: the model, on any device.
@@ -85,11 +87,11 @@ def log_likelihood(
     chunk_images = max(1, chunk_size // max(samples, NormalStream.PAGE))  # because noise is drawn a page at a time
     parts = []
     with eval_mode(vae), progress_bar(len(images) * samples, "log p(x)", shown=progress) as bar:
-        prior = vae.prior_distribution()
+        prior = vae.prior_distribution().map(in_single_precision)
         total_time = _TotalTime(len(images), samples, progress)
         for first in range(0, len(images), chunk_images):
             x = images[first : first + chunk_images].to(weights)
-            posterior = vae.encode(x)
+            posterior = vae.encode(x).map(in_single_precision)
             streams = [
                 NormalStream(
                     generator(seed, "likelihood", first + row), posterior.noise_size, weights.device, weights.dtype

@@ -9,14 +9,14 @@ from typing import Any
 import pandas as pd
 import torch
 from lightning.pytorch import LightningDataModule, Trainer
-from torch import Tensor
 
+from vae_lightning import cpu
 from vae_lightning.callbacks.figures import Figures
 from vae_lightning.callbacks.linear_probe import LinearProbe
 from vae_lightning.config.errors import InputError, one_line
 from vae_lightning.config.targets import build
 from vae_lightning.data.image_data_module import ImageDataModule
-from vae_lightning.data.selection import validation_batches
+from vae_lightning.data.selection import places, validation_batches
 from vae_lightning.evaluation.curves import draw_curves
 from vae_lightning.evaluation.features import encode_images
 from vae_lightning.evaluation.kl_parts import kl_parts
@@ -34,7 +34,7 @@ __all__ = ["Evaluation"]
 
 log = logging.getLogger(__name__)
 
-# Images for which mutual information is computed where a density has no formula.
+# Images for which mutual information is computed, from their posteriors alone, where a density has no formula.
 MOST_IMPLICIT = 200
 
 
@@ -47,11 +47,12 @@ class Evaluation:
         options: the options of ``conf/evaluate.yaml``.
 
     Raises:
-        InputError: if the data, the model or the probe cannot be built, or there are fewer images than requested.
+        InputError: if the data, the model or the probe cannot be built.
     """
 
     def __init__(self, config: Mapping[str, Any], checkpoint: Path, options: Mapping[str, Any]) -> None:
         filter_warnings()
+        cpu.prepare()
         self.config, self.options, self.split = config, options, str(options["split"])
         self.data: Any = build("data", config["data"], LightningDataModule)
         if self.split == "train" and not isinstance(self.data, ImageDataModule):
@@ -71,7 +72,11 @@ class Evaluation:
             enable_progress_bar=False,
         )
         self.batches = self._batches()
-        self.images = self._first_images()
+        self.images = torch.cat([self.vae.examples(batch) for batch in self.batches])
+        # Evenly spaced, because published images are sorted, by label or by origin.
+        self.chosen = places(len(self.images), options["images"] or len(self.images))
+        # How many images the posterior statistics cover.
+        self.posterior_images = len(self.images)
 
     @property
     def protocol(self) -> dict[str, Any]:
@@ -81,13 +86,16 @@ class Evaluation:
             "checkpoint": self.options["checkpoint"],
             "epoch": self.epoch,
             "split": self.split,
-            "images": len(self.images),
-            "all_images": self.options["images"] is None,
+            "images": len(self.chosen),
+            "all_images": len(self.chosen) == len(self.images),
+            "choice_of_images": "evenly spaced over the split",
+            "posterior_images": self.posterior_images,
             "samples": self.options["samples"] or 0,
             "latent_dim": self.vae.latent_dim,
             "seed": self.options["seed"],
             "chunk_size": self.options["chunk_size"],
             "precision": str(weights.dtype).removeprefix("torch."),
+            "trainer_precision": self.trainer.precision,
             "device": str(weights.device),
             "units": "nats per image",
             "binarisation": self.config["data"].get("binarisation", "none"),
@@ -175,31 +183,23 @@ class Evaluation:
                 raise InputError(f"split={self.split}: must be another, because the data have no such images")
         return batches
 
-    def _first_images(self) -> Tensor:
-        """Return the first ``count`` images of the split, ``(count, C, H, W)``, or all of them."""
-        count, found, seen = self.options["images"], [], 0
-        for batch in self.batches:
-            images = self.vae.examples(batch)
-            found.append(images)
-            seen += len(images)
-            if count is not None and seen >= count:
-                break
-        if count is not None and seen < count:
-            raise InputError(f"images={count}: must be at most {seen}, because split={self.split} has no more")
-        return torch.cat(found)[:count]
-
     def _posterior_results(self) -> dict[str, Any]:
         posterior, prior = encode_all(self.vae, self.images)
+        rows, few = self.chosen, len(self.chosen) <= MOST_IMPLICIT
+        if few and not posterior.in_closed_form:  # all of these images alone, so that the parts add up to the KL
+            posterior, rows = encode_all(self.vae, self.images[rows])[0], torch.arange(len(rows))
+        self.posterior_images = len(posterior.mean)
         source = generator(self.options["seed"], "posterior")
-        noise = NormalStream(source, posterior.noise_size, dtype=torch.float64).draw(len(self.images))
+        noise = NormalStream(source, posterior.noise_size, dtype=torch.float64).draw(self.posterior_images)
         found = {
             "active_units": int(active_units(posterior.mean, self.vae.latent_dim).sum()),
             "kl_per_dimension": mean_kl(posterior, prior, noise).tolist(),
         }
-        if posterior.in_closed_form or len(noise) <= MOST_IMPLICIT:
-            return found | kl_parts(posterior, prior, noise, progress=True)._asdict()
+        if few or posterior.in_closed_form:
+            return found | kl_parts(posterior, prior, noise, rows, progress=True)._asdict()
         log.info(
-            "mutual information is left out, because each of the %d^2 densities takes a search; images=%d gives it",
+            "mutual information is left out, because each of the %d x %d densities takes a search; images=%d gives it",
+            len(rows),
             len(noise),
             MOST_IMPLICIT,
         )
@@ -207,9 +207,15 @@ class Evaluation:
 
     def _likelihood_results(self) -> dict[str, Any]:
         options = self.options
-        found = log_likelihood(
-            self.vae, self.images, options["samples"], options["seed"], options["chunk_size"], progress=True
-        )
+        with self.trainer.precision_plugin.forward_context():
+            found = log_likelihood(
+                self.vae,
+                self.images[self.chosen],
+                options["samples"],
+                options["seed"],
+                options["chunk_size"],
+                progress=True,
+            )
         mean, standard_error = found.mean()
         bias = found.bias()
         return {
