@@ -65,12 +65,14 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     stored = stored_metrics(run) or {}
 
     resumes_by(lambda: f"{run / EVALUATION} was not written; the same command starts again")
-    # Imported here because it takes seconds.
+    # Imported here because they take seconds.
+    from vae_lightning.matmul_precision import matmul_precision
     from vae_lightning.runs.evaluation import Evaluation
 
     evaluation = Evaluation(config, checkpoint, options)
-    again = evaluation.losses()
-    results = again | evaluation.closer() | evaluation.chosen_probe()
+    with matmul_precision(evaluation.matmul_precision):
+        again = evaluation.losses()
+        results = again | evaluation.closer() | evaluation.chosen_probe()
     evaluation.draw(run)
     write_json(run / EVALUATION, {"protocol": evaluation.protocol, **results})
     # The run's own train/loss is a mean over an epoch in which the weights changed.

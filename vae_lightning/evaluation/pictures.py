@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
-from torchvision.utils import make_grid
+from torch.nn import functional as F
 
 from vae_lightning.models.eval_mode import eval_mode
 from vae_lightning.models.vae import VAE
@@ -22,6 +22,8 @@ QUANTILE_SAMPLES = 10_000
 SIDE = 20
 # Pixels of a picture per pixel of an image along a side, and the maximum number of pixels along a side of a picture.
 ENLARGED, LARGEST = 2, 2000
+# The lines between the images of a grid.
+GREY = 0.5
 
 
 class Picture(NamedTuple):
@@ -40,9 +42,14 @@ class Picture(NamedTuple):
     columns: int
 
     def grid(self) -> Tensor:
-        """Return the grid as one image, ``(3, H, W)``."""
-        grid: Tensor = make_grid(_visible(self.images), nrow=self.columns, padding=1, pad_value=0.5)
-        return grid
+        """Return the grid as one image, ``(3, H, W)``: a grey line of one pixel around each image."""
+        images = _visible(self.images).expand(-1, 3, -1, -1)
+        columns = min(self.columns, len(images))
+        missing = -len(images) % columns
+        framed = F.pad(images, (1, 0, 1, 0), value=GREY)  # above and to the left
+        framed = torch.cat([framed, framed.new_full((missing, *framed.shape[1:]), GREY)])
+        rows = framed.unflatten(0, (-1, columns))  # (rows, columns, 3, h, w)
+        return F.pad(rows.permute(2, 0, 3, 1, 4).flatten(3).flatten(1, 2), (0, 1, 0, 1), value=GREY)
 
 
 def _visible(images: Tensor) -> Tensor:

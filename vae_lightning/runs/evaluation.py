@@ -26,6 +26,7 @@ from vae_lightning.models.encode_all import encode_all
 from vae_lightning.posteriors.statistics import active_units, mean_kl
 from vae_lightning.runs.checkpoints import load_vae, weights_epoch
 from vae_lightning.runs.directory import CURVES, stored_metrics
+from vae_lightning.runs.trainers import build_trainer, chosen_matmul_precision
 from vae_lightning.runs.warnings import filter_warnings
 from vae_lightning.streams import NormalStream, generator
 from vae_lightning.whole_files import write_figure
@@ -63,13 +64,14 @@ class Evaluation:
         self.epoch = weights_epoch(checkpoint)
         node = config["callbacks"].get("probe")
         self.probe = build("callbacks.probe", node, LinearProbe) if node else None
-        self.trainer = build(
-            "trainer",
+        self.trainer = build_trainer(
             options["trainer"],
-            Trainer,
             callbacks=[self.probe] if self.probe is not None and self.split == "test" else [],
             logger=False,
             enable_progress_bar=False,
+        )
+        self.matmul_precision = chosen_matmul_precision(
+            options["trainer"], self.vae, config["data"].get("batch_size", 1), resumed=Path(options["run"])
         )
         self.batches = self._batches()
         self.images = torch.cat([self.vae.examples(batch) for batch in self.batches])
@@ -96,6 +98,7 @@ class Evaluation:
             "chunk_size": self.options["chunk_size"],
             "precision": str(weights.dtype).removeprefix("torch."),
             "trainer_precision": self.trainer.precision,
+            "matmul_precision": self.matmul_precision,
             "device": str(weights.device),
             "units": "nats per image",
             "binarisation": self.config["data"].get("binarisation", "none"),

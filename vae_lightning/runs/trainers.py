@@ -28,6 +28,9 @@ def build_trainer(node: Mapping[str, Any], **arguments: Any) -> Trainer:
         InputError: if it cannot be built, or another argument than the profiler is given as ``_target_``.
     """
     own = {name: value for name, value in node.items() if name != "matmul_precision"}
+    if own.get("deterministic") is False and not torch.are_deterministic_algorithms_enabled():
+        # Given false, Lightning would have torch import its compiler, whose setting it is as well: seconds for nothing.
+        own["deterministic"] = None
     for name, value in own.items():
         if isinstance(value, Mapping) and "_target_" in value:
             if name != "profiler":
@@ -50,18 +53,20 @@ def chosen_matmul_precision(
         module: the model, or a stack of models.
         rows: number of rows of its products: the images of a batch times the samples of each.
         models: number of models in a stack; None for a single one.
-        resumed: the directory of a run that resumes: it keeps its precision, so that its numbers stay the same.
+        resumed: the directory of a run that resumes or is evaluated: it keeps its precision, so that its numbers stay
+            the same, unless on this machine another precision is as exact.
     """
     wanted: str = trainer.get("matmul_precision", "highest")  # that of all runs before there was a choice
-    if wanted == "auto" and resumed is not None:
-        stored: str = read_json(resumed / ENVIRONMENT).get("matmul_precision", "highest")
-        return stored
     # On a GPU, others are less exact; in half and in double precision, they have no effect.
     on_cpu = trainer.get("accelerator") == "cpu" or not torch.accelerator.is_available()
     if not on_cpu or str(trainer.get("precision", "32-true")) not in ("32-true", "32"):
         return "highest" if wanted == "auto" else wanted
     shapes = [weight.shape[models is not None :] for weight in module.parameters()]
     products = [Product(models or 1, rows, *reversed(shape)) for shape in shapes if len(shape) == 2]
+    if wanted == "auto" and resumed is not None:
+        stored: str = read_json(resumed / ENVIRONMENT).get("matmul_precision", "highest")
+        if stored == "highest" or max(each.error for each in measured(products, [stored])) < SINGLE:
+            return stored
     if wanted == "auto":
         found = fastest(products)
         log.info(

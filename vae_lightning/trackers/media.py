@@ -7,7 +7,6 @@ from typing import Any
 
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from torch import Tensor
-from torchvision.transforms.functional import to_pil_image
 
 __all__ = ["show_embedding", "show_histogram", "show_image"]
 
@@ -25,9 +24,16 @@ def show_image(loggers: Iterable[Logger], tag: str, image: Tensor, step: int) ->
         if isinstance(logger, TensorBoardLogger):
             logger.experiment.add_image(tag, image, step)
         elif isinstance(logger, WandbLogger):
-            logger.log_image(tag, [to_pil_image(image)], step)
+            logger.log_image(tag, [_as_pil(image)], step)
         elif isinstance(logger, MLFlowLogger):
-            logger.experiment.log_image(logger.run_id, to_pil_image(image), key=tag, step=step, synchronous=True)
+            logger.experiment.log_image(logger.run_id, _as_pil(image), key=tag, step=step, synchronous=True)
+
+
+def _as_pil(image: Tensor) -> Any:
+    # Imported here because it takes a second, and TensorBoard does without.
+    from torchvision.transforms.functional import to_pil_image
+
+    return to_pil_image(image)
 
 
 def show_histogram(loggers: Iterable[Logger], tag: str, values: Tensor, step: int) -> None:
