@@ -1,5 +1,6 @@
 """Bad input through the real commands: one line, a status that is not 0, nothing written."""
 
+import copy
 import gzip
 import io
 import os
@@ -13,7 +14,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import SMALL, Command
+from conftest import SMALL, Command, Compose
+from hydra.core.config_store import ConfigStore
 from warm_process import run_command
 
 
@@ -371,6 +373,22 @@ def test_help_names_the_groups(command: Command) -> None:
 
 
 def test_the_commands_load_nothing_heavy_before_they_need_it() -> None:
-    light = "import sys, vae_lightning.commands.train, vae_lightning.commands.evaluate, vae_lightning.commands.export"
-    found = "sys.exit(len({'torch', 'onnx'} & {*sys.modules}))"
-    assert subprocess.run([sys.executable, "-c", f"{light}; {found}"]).returncode == 0
+    light = ", ".join(f"vae_lightning.commands.{name}" for name in ("train", "evaluate", "export", "report"))
+    found = "sys.exit(len({'torch', 'onnx', 'matplotlib', 'numpy'} & {*sys.modules}))"
+    assert subprocess.run([sys.executable, "-c", f"import sys, {light}; {found}"]).returncode == 0
+
+
+def test_the_store_of_configurations_is_not_copied_and_does_not_change(composed: Compose) -> None:
+    store = ConfigStore.instance()
+
+    def content(node: object) -> object:
+        children = node.items() if isinstance(node, dict) else ()
+        return {name: content(child) for name, child in children} or repr(getattr(node, "node", node))
+
+    first = composed(
+        "hydra/sweeper=search", "hydra.sweeper.n_trials=3"
+    )  # Hydra imports the plugins, which store theirs
+    before = content(store.repo)
+    assert composed("hydra/sweeper=search", "hydra.sweeper.n_trials=3") == first
+    assert copy.deepcopy(store) is store
+    assert content(store.repo) == before

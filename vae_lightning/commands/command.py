@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -28,6 +29,10 @@ CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / 
 # is already there, because Hydra imports plugins in the path's order and ours replace what others have stored.
 _PLUGINS = str(_PACKAGE / "_plugins")
 sys.path[:] = [*(folder for folder in sys.path if folder != _PLUGINS), _PLUGINS]
+
+# Hydra copies its sources for each composition, and for each group that --help or a completion lists. With them it
+# copies the store of all configurations, which takes most of the time. The store itself returns copies alone.
+ConfigStore.__deepcopy__ = lambda self, memo: self  # type: ignore[attr-defined]
 
 # Beginnings of Hydra's plain ValueErrors: for data=null, for flags, and Python's for a number of thousands of digits.
 _VALUE_ERRORS = ("Config group override", "Only one of --run", "The --resolve flag", "Exceeds the limit")

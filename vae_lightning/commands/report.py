@@ -8,7 +8,6 @@ from vae_lightning.config.errors import InputError
 from vae_lightning.config.refusal import end_unread, refuse
 from vae_lightning.runs.directory import job_folders
 from vae_lightning.signals import resumes_by
-from vae_lightning.sweeps.report import closing_lines, write_report
 from vae_lightning.terminal import clear
 
 __all__ = ["main"]
@@ -30,6 +29,9 @@ def _report() -> None:
     sweep: Path = parser.parse_args().sweep
     if not job_folders(sweep):
         refuse(InputError(f"{sweep}: must be a sweep's folder, but it holds no job"))
+    # Imported here because it takes half a second.
+    from vae_lightning.sweeps.report import closing_lines, write_report
+
     resumes_by(lambda: "the report may be incomplete; the same command starts again")
     write_report(sweep)
     clear()
