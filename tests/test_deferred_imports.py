@@ -141,20 +141,29 @@ assert wrappers._unwrap_compiled(compiled)[0] is compiled._orig_mod
     assert after_import(code) == ""
 
 
-@pytest.mark.parametrize("function", ["torch.optim.Optimizer.zero_grad", "users", "_ResultCollection.log"])
-def test_the_compiler_skips_what_it_must_not_compile(function: str, after_import: Callable[[str], str]) -> None:
+@pytest.mark.parametrize("function", ["users", "_ResultCollection.log", "_ResultCollection.update_metrics"])
+def test_the_compiler_skips_what_is_decorated(function: str, after_import: Callable[[str], str]) -> None:
     code = f"""
 from lightning.pytorch.trainer.connectors.logger_connector.result import _ResultCollection
 @torch.compiler.disable
 def users():
     pass
+torch.compile(lambda x: x, backend="eager")(torch.ones(1))
+assert {function}._torchdynamo_disable
+"""
+    assert after_import(code) == ""
+
+
+def test_the_compiler_skips_what_has_been_called_before(after_import: Callable[[str], str]) -> None:
+    code = f"""
+function = torch.optim.Optimizer.add_param_group
+while hasattr(function, "__wrapped__"):
+    function = function.__wrapped__
 {STEP}
+assert vars(function)["__dynamo_disable"] is function
 torch.compile(lambda x: x, backend="eager")(torch.ones(1))
 {STEP}
-function = {function}
-function = getattr(function, "__wrapped__", function) if function.__module__ == "torch.optim.optimizer" else function
-disabled = vars(function).get("__dynamo_disable", function)
-assert disabled._torchdynamo_disable
+assert vars(function)["__dynamo_disable"]._torchdynamo_disable
 """
     assert after_import(code) == ""
 

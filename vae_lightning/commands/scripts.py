@@ -54,8 +54,8 @@ def _run(script: str, module: str) -> None:
 def _collect_once() -> None:
     """Collect garbage and flush files; then spare the process the collections that Python does while it ends.
 
-    Python would do three more, each over all that torch and Lightning have created, which takes half a second. What is
-    still in use now is freed without them, except for reference cycles, and those no longer hold any output back.
+    Python would do several more, each over all that torch and Lightning have created, which takes half a second. What
+    is still in use now is freed without them, except for reference cycles, and those no longer hold any output back.
     Libraries bound with nanobind, such as triton, report at the end whatever they still have: they get the collections.
     """
     gc.collect()
