@@ -32,8 +32,8 @@ FLOORS = [
     ["posteriors"],
     ["likelihoods", "schedules"],
     [
-        *("config", "cpu", "deferred_imports", "distributed", "memory", "precision", "progress_bar", "signals"),
-        *("streams", "terminal", "whole_files"),
+        *("config", "cpu", "deferred_imports", "distributed", "matmul_precision", "memory", "precision"),
+        *("progress_bar", "signals", "streams", "terminal", "whole_files"),
     ],
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}

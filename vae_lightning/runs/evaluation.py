@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 import torch
-from lightning.pytorch import LightningDataModule, Trainer
+from lightning.pytorch import LightningDataModule
 
 from vae_lightning import cpu
 from vae_lightning.callbacks.figures import Figures
