@@ -77,7 +77,8 @@ NETWORKS = ["encoder", "decoder"]
 NAMED = {"callbacks": "callback", "logger": "tracker"}
 
 TRAINER_CLASS = "lightning.pytorch.Trainer"
-# Arguments of the Trainer that a run sets itself.
+# Keys beside the Trainer's arguments, and arguments that a run sets itself.
+BESIDE_THE_TRAINER = ("matmul_precision",)
 SET_BY_A_RUN = ("self", "callbacks", "default_root_dir", "logger", "plugins")
 
 # Keys that the package checks elsewhere, or not at all.
@@ -276,7 +277,7 @@ def _classes(found: Found) -> Schema:
     """Return the schemas of the classes that conf names and that have rules, by full name."""
     rules = {name: rules_of(name) for name in (str(key.default) for key in _targets(found))}
     of_trainer = [name for name in inspect.signature(Trainer.__init__).parameters if name not in SET_BY_A_RUN]
-    rules[TRAINER_CLASS] = {name: TRAINER.get(name, anything) for name in of_trainer}
+    rules[TRAINER_CLASS] = {name: TRAINER.get(name, anything) for name in [*of_trainer, *BESIDE_THE_TRAINER]}
     keys = _keys_by_class(found)
     keys[TRAINER_CLASS] = _documented_by_lightning() | keys[TRAINER_CLASS]
     return {

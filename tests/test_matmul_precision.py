@@ -44,17 +44,23 @@ def test_errors_are_relative_to_double_precision() -> None:
 
 def test_what_is_fast_but_not_exact_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, Measured("high", 1.5, 9e-7), Measured("medium", 8.0, 2e-3))
-    assert fastest(SHAPES).precision == "high"
+    assert fastest(SHAPES) == "high"
 
 
 def test_a_gain_within_the_noise_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, Measured("medium", 1.04, 3e-7))
-    assert fastest(SHAPES).precision == "highest"
+    assert fastest(SHAPES) == "highest"
 
 
-def test_products_are_measured_once(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+def test_products_are_measured_once(
+    monkeypatch: pytest.MonkeyPatch, cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     calls = pretend(monkeypatch, Measured("medium", 2.0, 3e-7))
-    assert fastest(SHAPES) == fastest(SHAPES[::-1]) == Measured("medium", 2.0, 3e-7)
+    with caplog.at_level(logging.INFO):
+        assert fastest(SHAPES) == fastest(SHAPES[::-1]) == "medium"
+    assert caplog.messages == [
+        "matrix products of medium precision: 2.0 times as fast as highest, with a relative error of 3.0e-07"
+    ]
     assert len(calls) == 1
     fastest([Product(12, 64, 784, 128)])
     assert len(calls) == len(json.loads(cache.read_text())) == 2
@@ -63,13 +69,14 @@ def test_products_are_measured_once(monkeypatch: pytest.MonkeyPatch, cache: Path
     assert f"{torch.get_num_threads()} threads" in key
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"key": 1}'])
+@pytest.mark.parametrize("content", ["{", "[]", "1"])
 def test_a_damaged_cache_is_reported(content: str, cache: Path, caplog: pytest.LogCaptureFixture) -> None:
     cache.parent.mkdir()
     cache.write_text(content)
     with caplog.at_level(logging.WARNING):
         found = fastest(SHAPES)
-    assert (found.precision == "highest" and str(cache) in caplog.text) or content == '{"key": 1}'
+    assert found == "highest"
+    assert str(cache) in caplog.text
 
 
 def test_without_a_cache_the_choice_is_always_the_same(
@@ -78,7 +85,7 @@ def test_without_a_cache_the_choice_is_always_the_same(
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     calls = pretend(monkeypatch, Measured("medium", 2.0, 3e-7))
-    assert fastest(SHAPES).precision == "highest"
+    assert fastest(SHAPES) == "highest"
     assert not calls
     assert "the precision of matrix products is highest, because" in caplog.text
 
@@ -97,5 +104,5 @@ def test_the_precision_is_restored_even_after_an_error() -> None:
 
 def test_a_model_without_products_needs_no_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = pretend(monkeypatch)
-    assert fastest([]).precision == "highest"
+    assert fastest([]) == "highest"
     assert not calls

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -66,35 +67,41 @@ def matmul_precision(precision: str) -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
-def fastest(products: Iterable[Product]) -> Measured:
+def fastest(products: Iterable[Product]) -> str:
     """Return the fastest precision on this CPU whose products are as exact as single precision.
 
     The products and their gradients are timed once for a processor, a version of torch, a number of threads and a set
-    of shapes; the result is kept in the user's cache (``$XDG_CACHE_HOME``, or ``~/.cache``), so that all processes and
-    later runs choose alike. Where that folder cannot be written to, nothing is timed and the choice is ``highest``.
+    of shapes. The choice is logged, and kept in the user's cache (``$XDG_CACHE_HOME``, or ``~/.cache``), so that all
+    processes and later runs choose alike. Where that folder cannot be written to, nothing is timed and the choice is
+    ``highest``.
 
     Arguments:
         products: the shapes of a model's products.
     """
-    largest = sorted(set(products), key=lambda each: -each.models * each.rows * each.inputs * each.outputs)[:LARGEST]
+    largest = sorted(set(products), key=lambda each: (-math.prod(each), each))[:LARGEST]
     if not largest:
-        return Measured("highest", 1.0, 0.0)
+        return "highest"
     key = f"{processor()}, torch {torch.__version__}, {torch.get_num_threads()} threads, {[*map(tuple, largest)]}"
     file = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vae-lightning/matmul_precision.json"
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(file.with_suffix(".lock")):
-            known = json.loads(file.read_bytes()) if file.exists() else {}
+            known: dict[str, Measured] = json.loads(file.read_bytes()) if file.exists() else {}
             if key not in known:
                 highest, *others = measured(largest)
                 exact = [each for each in others if each.error < SINGLE]
                 best = max(exact, key=lambda each: each.speed_up, default=highest)
                 known[key] = best if best.speed_up > 1 + GAIN else highest
                 write_json(file, known)
-            return Measured(*known[key])
+                log.info(
+                    "matrix products of %s precision: %.1f times as fast as highest, with a relative error of %.1e",
+                    *known[key],
+                )
+            precision, _, _ = known[key]
+            return precision
     except (OSError, ValueError, TypeError) as error:
         log.warning("the precision of matrix products is highest, because %s cannot be used: %s", file, error)
-        return Measured("highest", 1.0, 0.0)
+        return "highest"
 
 
 def measured(products: Iterable[Product], precisions: Iterable[str] = PRECISIONS[1:]) -> list[Measured]:

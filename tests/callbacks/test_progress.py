@@ -72,6 +72,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shown(folder: Path) -> str:
     """A run with the probe in each epoch, and validation in every second and the last."""
     options = [*SMALL, "trainer.max_epochs=3", "trainer.check_val_every_n_epoch=2", "data.block_size=1"]
+    options.append("trainer.matmul_precision=highest")  # auto says something once per machine
     probe = ["callbacks.probe.every_n_epochs=1", "callbacks.probe.C=[0.1,1]"]
     return on_a_terminal(folder, 80, "train", *options, *probe, "hydra.run.dir='a run'")
 
@@ -157,6 +158,7 @@ def test_a_sweep_in_a_pipe_is_plain_text_with_the_best_configuration_at_its_end(
 ) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     options = [*SMALL, "hydra/launcher=stacked", "sweep.name='my sweep'", "trainer.max_epochs=1"]
+    options.append("trainer.matmul_precision=highest")
     done = command("train", "-m", *options, "model.latent_dim=2,5", "optimizer.lr=1e-3,1e30")
     assert done.returncode == 1
     sweep = tmp_path / "outputs/sweeps/my sweep"

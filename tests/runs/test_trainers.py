@@ -49,7 +49,7 @@ def test_auto_records_its_choice_and_changes_nothing_for_the_rest_of_the_process
     assert torch.get_float32_matmul_precision() == before
     assert "matrix products of medium precision: 2.0 times as fast as highest" in caplog.text
     # The rows of a batch, and both networks' widest layers.
-    assert chosen == [[Product(1, 20, 784, 8), Product(1, 20, 8, 784)]]
+    assert chosen == [[Product(1, 20, 8, 784), Product(1, 20, 784, 8)]]
 
 
 @pytest.mark.parametrize("wanted", PRECISIONS)

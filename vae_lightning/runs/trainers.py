@@ -46,7 +46,7 @@ def chosen_matmul_precision(
     models: int | None = None,
     resumed: Path | None = None,
 ) -> str:
-    """Return the precision of matrix products, ``trainer.matmul_precision``; log what ``auto`` chooses, and why.
+    """Return the precision of matrix products, ``trainer.matmul_precision``.
 
     Arguments:
         trainer: the Trainer's configuration.
@@ -68,12 +68,7 @@ def chosen_matmul_precision(
         if stored == "highest" or max(each.error for each in measured(products, [stored])) < SINGLE:
             return stored
     if wanted == "auto":
-        found = fastest(products)
-        log.info(
-            "matrix products of %s precision: %.1f times as fast as highest, with a relative error of %.1e",
-            *found,
-        )
-        return found.precision
+        return fastest(products)
     error = max(each.error for each in measured(products, [wanted])) if products else 0.0
     if error > SINGLE:
         log.warning("trainer.matmul_precision=%s: matrix products have a relative error of %.1e here", wanted, error)
