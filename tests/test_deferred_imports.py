@@ -16,6 +16,7 @@ import io, json, os, sys, traceback
 from contextlib import redirect_stderr
 from vae_lightning.deferred_imports import defer_imports
 defer_imports()
+defer_imports()  # as when a console script calls the command's own main
 import lightning.pytorch, torch, vae_lightning.models.vae
 for line in sys.stdin:
     ours, theirs = os.pipe()
@@ -77,6 +78,7 @@ def test_an_optimiser_steps_without_the_packages(after_import: Callable[[str], s
         "import torchmetrics; torchmetrics.Accuracy = 3; torchmetrics.MeanMetric(); assert torchmetrics.Accuracy == 3",
         "import torchvision; torchvision.ops.nms\nimport scipy.signal; scipy.signal.windows.hamming(3)",
         "import torch._dynamo; torch._dynamo.config.recompile_limit",
+        "from torch._inductor.cpp_builder import get_cpp_compiler; get_cpp_compiler()",
         "import torch._dynamo.config as config; from torch._dynamo import convert_frame, reset\n"
         "assert convert_frame.config is config is sys.modules['torch._dynamo.config']\n"
         "assert type(config.__spec__.loader).__name__ == 'SourceFileLoader'",

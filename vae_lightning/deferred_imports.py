@@ -128,7 +128,9 @@ _executing: set[str] = set()
 
 
 def defer_imports() -> None:
-    """Defer those of the packages that have not been imported."""
+    """Defer those of the packages that have not been imported; a second call has no effect."""
+    if any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        return  # each finder would wrap what the other finds
     if waiting := _GIVEN.keys() - sys.modules.keys():
         sys.meta_path.insert(0, _Finder(waiting))
 
