@@ -12,6 +12,8 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
 
 __all__ = ["GridSweeper", "GridSweeperConf"]
 
@@ -37,6 +39,11 @@ class GridSweeper(BasicSweeper):
     ) -> None:
         super().__init__(max_batch_size, params)
         self.paired, self.grids, self.pruner = paired or [], grids or [{}], pruner
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        from vae_lightning.sweeps.compose_once import composing_once
+
+        super().setup(hydra_context=composing_once(hydra_context), task_function=task_function, config=config)
 
     def split_arguments(  # type: ignore[override]  # a static method there, but called on the object
         self, overrides: list[Override], max_batch_size: int | None
