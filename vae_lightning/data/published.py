@@ -3,6 +3,7 @@
 import hashlib
 import io
 from collections.abc import Mapping, Sequence
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Unpack
@@ -17,6 +18,7 @@ from vae_lightning.data.download import Download, as_url, fetch
 from vae_lightning.data.idx import read_idx, unpacked
 from vae_lightning.data.image_data_module import ImageDataModule, ImageOptions
 from vae_lightning.data.images import LabelledImages
+from vae_lightning.data.read_once import read_once
 
 __all__ = ["FILES", "PublishedDataModule"]
 
@@ -110,6 +112,9 @@ class PublishedDataModule(ImageDataModule):
         path = self._find(name)
         if path is None:
             raise InputError(f"data.root={self.root}: {name} is missing there; prepare_data() downloads it")
+        return read_once(path, partial(self._unpack, name), type(self), name, self.files[name])
+
+    def _unpack(self, name: str, path: Path) -> NDArray[np.uint8]:
         with unpacked(path) as stream:
             # Not all that follows, because a small gzipped file can hold any number of bytes.
             content = stream.read(2 * prod(self.files[name]))

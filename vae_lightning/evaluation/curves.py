@@ -33,7 +33,7 @@ def draw_curves(history: Sequence[Mapping[str, float]], best: int | None = None)
                 axes.plot(*zip(*points, strict=True), label=stage, marker="." if len(points) < 30 else None)
         if best is not None and f"val/{term}" in history[best]:
             axes.plot(best + 1, history[best][f"val/{term}"], "*", color="black", label="best epoch", zorder=3)
-        axes.set_title(title, fontsize=9)
+        axes.set_title(title, fontsize=9, y=1)  # given its height, matplotlib does not measure all labels to find it
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.ticklabel_format(axis="y", scilimits=SHORT)

@@ -10,13 +10,13 @@ from torch import Tensor
 from vae_lightning.data.selection import places, spread
 from vae_lightning.evaluation.kl_by_dimension import draw_kl
 from vae_lightning.evaluation.latent_space import draw_latent_space
-from vae_lightning.evaluation.pictures import draw_picture, pictures
+from vae_lightning.evaluation.pictures import pictures
 from vae_lightning.models.encode_all import encode_all
 from vae_lightning.models.vae import VAE
 from vae_lightning.posteriors.distribution import Distribution
 from vae_lightning.posteriors.statistics import mean_kl
 from vae_lightning.streams import NormalStream, generator
-from vae_lightning.whole_files import write_figure
+from vae_lightning.whole_files import write_figure, write_file
 
 __all__ = ["kl_of", "write_figures"]
 
@@ -66,11 +66,10 @@ def write_figures(
     mean = posterior.mean
     kl = _kl(vae, posterior, prior, len(images)) if vae.kl_by_dimension is None else vae.kl_by_dimension
     few = examples[places(len(images), reconstructions)]
-    drawn = {picture.name: draw_picture(picture) for picture in pictures(vae, few, title, samples, kl)}
+    for picture in pictures(vae, few, title, samples, kl):
+        write_file(directory / f"{picture.name}.png", picture.png())
     noise = NormalStream(generator(vae.seed, "prior"), prior.noise_size).draw(embedded)
-    drawn["latent_space"] = draw_latent_space(mean, labels, title, prior.rsample(noise))
+    write_figure(directory / "latent_space.png", draw_latent_space(mean, labels, title, prior.rsample(noise)))
     if vae.factorised:
-        drawn["kl_by_dimension"] = draw_kl(kl, title)
-    for name, figure in drawn.items():
-        write_figure(directory / f"{name}.png", figure)
+        write_figure(directory / "kl_by_dimension.png", draw_kl(kl, title))
     return images, mean, labels

@@ -30,6 +30,6 @@ def draw_kl(kl: Tensor, what: str = "images") -> Figure:
         axes.set_xlabel(f"the {len(kl)} latent dimensions, the largest KL first")
     axes.set_ylabel("nats")
     axes.ticklabel_format(axis="y", scilimits=SHORT)
-    axes.set_title(f"KL by dimension, mean over {what}; {float(kl.sum()):.2f} nats in total", fontsize=9)
+    axes.set_title(f"KL by dimension, mean over {what}; {float(kl.sum()):.2f} nats in total", fontsize=9, y=1)
     axes.grid(alpha=0.3, axis="y")
     return figure
