@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 from vae_lightning.config.axes import axis_values
 from vae_lightning.sweeps.curves import draw_sweep_curves
-from vae_lightning.sweeps.fingerprints import fingerprint
+from vae_lightning.sweeps.fingerprints import fingerprint, read_files
 from vae_lightning.sweeps.heat_maps import draw_metrics
 from vae_lightning.sweeps.job_name import job_name
 from vae_lightning.sweeps.report import write_report
@@ -83,9 +83,13 @@ def test_a_fingerprint_follows_the_files_the_environment_they_name_and_the_overr
     ]:
         (tmp_path / "train.yaml").write_text(content)
         monkeypatch.setenv("SOME_ROOT", root)
+        read_files.cache_clear()  # as a new sweep does
         seen.append(fingerprint(sources, overrides))
         assert fingerprint(sources, overrides[::-1]) == seen[-1]
     assert len(set(seen)) == 4
+    # Within a sweep, the files are those with which it began.
+    (tmp_path / "train.yaml").write_text("root: changed")
+    assert fingerprint(sources, overrides) == seen[-1]
 
 
 # Results.

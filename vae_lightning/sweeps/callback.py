@@ -26,6 +26,7 @@ from vae_lightning.runs.new_folder import claim, is_named_by_second
 from vae_lightning.runs.rules import SWEEP
 from vae_lightning.signals import resumes_by
 from vae_lightning.sweeps.combinations import axes_of
+from vae_lightning.sweeps.fingerprints import read_files
 from vae_lightning.sweeps.jobs import STOPPED
 from vae_lightning.sweeps.objectives import check_objectives
 from vae_lightning.sweeps.rules import EXTRAS, SEARCH, STACKED, SWEEPER, prunes
@@ -119,6 +120,7 @@ def _axes(config: DictConfig) -> list[str]:
 
 
 def _begin(config: DictConfig) -> None:
+    read_files.cache_clear()
     hydra, command = config.hydra, ["vae-train", *sys.argv[1:]]
     axes = ",".join(_axes(config))
     with read_write(hydra), open_dict(config):

@@ -26,7 +26,6 @@ from vae_lightning.sweeps.search_report import (
     search_tables,
     trial_table,
 )
-from vae_lightning.sweeps.study import SEARCH
 from vae_lightning.sweeps.trade_off import draw_trade_off
 from vae_lightning.sweeps.trials import Search, read_search
 from vae_lightning.whole_files import write_figure, write_file
@@ -40,18 +39,16 @@ PICTURES = {"val_loss", "probe_val_acc", "trade_off", "curves"}
 PICTURES |= {"history", "slices", "pairs", "parallel", "importances", "pruning", "pareto_front"}
 # The configurations that a sweep names at its end.
 PLACES = ("best", "second", "third", "fourth", "fifth")
-# A larger sweep, or a search, spends at most this share of its time on reports.
-SMALL, SHARE = 20, 0.05
+# A sweep spends at most this share of its time on reports.
+SHARE = 0.05
 
 
 def report_is_due(sweep: Path) -> bool:
-    """Return whether to write the report after a job: always in a small grid, otherwise as time permits.
+    """Return whether to write the report after a job, as time permits; the end of the sweep writes it in any case.
 
     A report reads every job, so that reports after each of n jobs would take a time that grows with n squared. Those of
     a search take seconds from the first trials on.
     """
-    if not (sweep / SEARCH).exists() and sum(entry.is_dir() for entry in os.scandir(sweep)) <= SMALL:
-        return True
     try:
         began, ended = ((sweep / name).stat().st_mtime for name in ("results.csv", "report.html"))
     except FileNotFoundError:
