@@ -7,6 +7,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,8 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+# Both are found once in a process, whose code stays that of its start.
+@cache
 def _version(package: str) -> str | None:
     # A source tree on the path has no metadata.
     try:
@@ -58,6 +61,7 @@ def _version(package: str) -> str | None:
         return None
 
 
+@cache
 def _git(*arguments: str) -> str | None:
     """Return git's output about the package's own source; None if that is not a checkout."""
     source = Path(__file__).parent
