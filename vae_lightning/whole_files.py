@@ -12,7 +12,11 @@ from uuid import uuid4
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["leftovers", "write_figure", "write_file", "write_json"]
+__all__ = ["COMPRESSION", "leftovers", "write_figure", "write_file", "write_json"]
+
+
+# zlib's level for PNG files: the default makes them 6 % smaller and takes twice as long.
+COMPRESSION = 4
 
 
 def write_file(path: Path, content: str | bytes) -> None:
@@ -35,7 +39,7 @@ def write_file(path: Path, content: str | bytes) -> None:
 def write_figure(path: Path, figure: "Figure") -> bytes:
     """Write a figure as a PNG file, as :func:`write_file` does, and return the file's content."""
     content = io.BytesIO()
-    figure.savefig(content, format="png")
+    figure.savefig(content, format="png", pil_kwargs={"compress_level": COMPRESSION})
     write_file(path, content.getvalue())
     return content.getvalue()
 

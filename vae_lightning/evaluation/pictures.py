@@ -14,6 +14,7 @@ from vae_lightning.models.eval_mode import eval_mode
 from vae_lightning.models.vae import VAE
 from vae_lightning.posteriors.posterior import Posterior
 from vae_lightning.streams import generator
+from vae_lightning.whole_files import COMPRESSION
 
 __all__ = ["Picture", "pictures"]
 
@@ -29,8 +30,6 @@ ENLARGED, LARGEST = 2, 2000
 GREY = 0.5
 # Pixels of a file around the grid, those above it with the title, and the size of the title's letters.
 MARGIN, HEAD, LETTERS = 8, 36, 15
-# zlib's level: the default makes files 6 % smaller and takes twice as long.
-COMPRESSION = 4
 
 
 class Picture(NamedTuple):

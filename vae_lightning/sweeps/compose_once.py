@@ -1,7 +1,8 @@
 """Hydra's configuration loader for a sweep, which reads each file and composes each job only once."""
 
+import copy
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -43,8 +44,8 @@ class ComposeOnce(ConfigLoaderImpl):
     """Hydra's loader, which keeps the configuration of a job that has been checked until the job is launched.
 
     A configuration takes 0.1 s to compose, and 25 kB and 2 ms to keep and to restore. Jobs are composed of the files as
-    they were when the sweep began. Only a launcher in this process gets what has been kept: the workers of other
-    launchers compose their jobs themselves.
+    they were when the sweep began. Only a launcher in this process gets what has been kept: the workers of others are
+    sent Hydra's own loader, and compose their jobs themselves.
 
     Arguments:
         loader: Hydra's own loader.
@@ -52,18 +53,12 @@ class ComposeOnce(ConfigLoaderImpl):
 
     def __init__(self, loader: ConfigLoader) -> None:
         super().__init__(loader.get_search_path())
-        self._begin()
-
-    def _begin(self) -> None:
         self.repository = _FilesReadOnce(self.config_search_path)
+        self._own = loader
         self._composed: dict[tuple[str, ...], bytes] = {}
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"config_search_path": self.config_search_path}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self._begin()
+    def __reduce__(self) -> tuple[Callable[[ConfigLoader], ConfigLoader], tuple[ConfigLoader]]:
+        return copy.copy, (self._own,)
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: Sequence[str]) -> DictConfig:
         key = tuple(sweep_overrides)

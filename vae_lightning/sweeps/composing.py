@@ -9,7 +9,7 @@ from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from vae_lightning.config.errors import IncompatibleError, InputError
 from vae_lightning.config.resolving import resolved
@@ -62,6 +62,7 @@ def composed_job(cfg: DictConfig) -> Iterator[DictConfig]:
         yield task
     finally:
         state.cfg = before
+        OmegaConf.set_readonly(cfg.hydra, False)  # as it was composed: the job's launcher sets its number
 
 
 def checked_job(

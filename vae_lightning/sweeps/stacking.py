@@ -1,6 +1,5 @@
 """Group the jobs of a sweep into stacks, and train a stack."""
 
-import copy
 import json
 import logging
 import math
@@ -160,7 +159,7 @@ def stackable(composed: Sequence[DictConfig]) -> list[StackedJob]:
     """Return the jobs that are not complete and can be stacked; log why others cannot."""
     jobs = []
     for place, full in enumerate(composed):
-        with composed_job(copy.deepcopy(full)) as cfg:  # Hydra makes it read-only
+        with composed_job(full) as cfg:
             try:
                 config = resolved(cfg)
                 check_config(config)
