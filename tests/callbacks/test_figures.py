@@ -251,6 +251,12 @@ def test_curves_have_a_point_an_epoch_of_each_stage() -> None:
     assert (len(recon.lines), len(kl.lines)) == (0, 1)
 
 
+@pytest.mark.parametrize("epochs", [1, 2, 40])
+def test_the_ticks_of_curves_are_whole_epochs(epochs: int) -> None:
+    for axes in draw_curves([{"train/loss": 1.0, "train/recon": 1.0, "train/kl": 1.0}] * epochs).axes:
+        assert all(float(tick).is_integer() for tick in axes.get_xticks())
+
+
 # While training.
 
 

@@ -44,16 +44,14 @@ def test_a_job_is_composed_for_its_check_and_its_launch_together(
     loader: ConfigLoader, multirun: Compose, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     composed: list[list[str]] = []
-    load = ConfigLoaderImpl.load_configuration
+    load = ConfigLoaderImpl.load_sweep_config
 
-    def counting(
-        self: ConfigLoaderImpl, config_name: str, overrides: list[str], *rest: Any, **named: Any
-    ) -> DictConfig:
+    def counting(self: ConfigLoaderImpl, sweep: DictConfig, overrides: list[str]) -> DictConfig:
         composed.append(overrides)
-        return load(self, config_name, overrides, *rest, **named)
+        return load(self, sweep, overrides)
 
     sweep, once = multirun("sweep.axes=[seed]"), ComposeOnce(loader)
-    monkeypatch.setattr(ConfigLoaderImpl, "load_configuration", counting)
+    monkeypatch.setattr(ConfigLoaderImpl, "load_sweep_config", counting)
     checked = [load_job(once, sweep, job, number) for number, job in enumerate(JOBS[:3])]
     for cfg in checked:
         with composed_job(cfg):  # which makes Hydra's part read-only

@@ -35,7 +35,7 @@ def draw_curves(history: Sequence[Mapping[str, float]], best: int | None = None)
             axes.plot(best + 1, history[best][f"val/{term}"], "*", color="black", label="best epoch", zorder=3)
         axes.set_title(title, fontsize=9, y=1)  # given its height, matplotlib does not measure all labels to find it
         axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.ticklabel_format(axis="y", scilimits=SHORT)
         axes.grid(alpha=0.3)
     figure.axes[0].set_ylabel("nats per image")
