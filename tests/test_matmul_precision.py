@@ -47,8 +47,8 @@ def test_what_is_fast_but_not_exact_is_not_chosen(monkeypatch: pytest.MonkeyPatc
     assert fastest(SHAPES) == "high"
 
 
-def test_a_gain_within_the_noise_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    pretend(monkeypatch, Measured("medium", 1.04, 3e-7))
+def test_a_small_gain_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, Measured("medium", 1.2, 3e-7))
     assert fastest(SHAPES) == "highest"
 
 

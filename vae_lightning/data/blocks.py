@@ -20,12 +20,13 @@ from vae_lightning.config.errors import InputError
 from vae_lightning.distributed import rank
 from vae_lightning.models.trainable import Trainable
 
-__all__ = ["BLOCK", "Blocks", "looks_between_steps"]
+__all__ = ["Blocks", "looks_between_steps"]
 
 log = logging.getLogger(__name__)
 
-# Batches in a block, where the number is free.
-BLOCK = 16
+# The fewest and the most batches in a block, where the number is free, and the bytes that its images should not exceed:
+# about half of a processor's last cache.
+FEWEST, MOST, BYTES = 16, 64, 16_000_000
 
 # Values of the Trainer's arguments that leave the steps of an epoch alone. All others count batches, or change what a
 # step does.
@@ -97,7 +98,8 @@ class Blocks:
     """The number of optimiser steps for which a training batch has images.
 
     Arguments:
-        size: the number asked for; with ``"auto"`` it is 16, or 1 if something looks between steps.
+        size: the number asked for; with ``"auto"`` it is 16 to 64, depending on the size of a batch, or 1 if something
+            looks between steps.
 
     Attributes:
         without_trainer: the number in a custom training loop.
@@ -109,8 +111,13 @@ class Blocks:
         # Decided once per Trainer, because Lightning's finders set callbacks aside while they run.
         self._decided: WeakKeyDictionary[Trainer, int] = WeakKeyDictionary()
 
-    def steps(self, trainer: Trainer, model: LightningModule) -> int:
+    def steps(self, trainer: Trainer, model: LightningModule, batch_bytes: int) -> int:
         """Return the number of steps in a batch or block of a Trainer.
+
+        Arguments:
+            trainer: the Trainer.
+            model: what it fits.
+            batch_bytes: bytes of the images of a step.
 
         Raises:
             InputError: if the number asked for is above 1 and something looks between steps.
@@ -118,7 +125,8 @@ class Blocks:
         if trainer not in self._decided:
             reason = None if self.size == 1 else looks_between_steps(trainer, model)
             if reason is None:
-                self._decided[trainer] = BLOCK if self.size == "auto" else int(self.size)
+                free = min(max(BYTES // batch_bytes, FEWEST), MOST)
+                self._decided[trainer] = free if self.size == "auto" else int(self.size)
             elif self.size == "auto":
                 if rank() == 0:
                     log.info("training takes one step per batch, because %s", reason)

@@ -1,6 +1,7 @@
 """The LightningDataModule for images in memory."""
 
 import copy
+import math
 from abc import abstractmethod
 from typing import TypedDict
 
@@ -50,8 +51,9 @@ class ImageDataModule(LightningDataModule):
         eval_batch_size: images per batch in validation and test; it does not affect the results.
         block_size: if above 1, training batches come in blocks ``(S, B, C, H, W)`` of up to ``block_size`` batches,
             each batch for one optimiser step (see :class:`vae_lightning.VAE`). Blocks are faster, because the Trainer's
-            overhead occurs once per block; the results are the same. ``"auto"``: blocks of 16 if a Trainer fits a model
-            to these images and nothing looks between steps (:mod:`vae_lightning.data.blocks`), otherwise 1.
+            overhead occurs once per block; the results are the same. ``"auto"``: blocks of 16 to 64, depending on the
+            size of a batch, if a Trainer fits a model to these images and nothing looks between steps
+            (:mod:`vae_lightning.data.blocks`), otherwise 1.
         val_size: number of training images set apart for validation.
         split_seed: seed of the choice of the validation images.
         seed: seed of the order of the training images, and of their pixels if they are binarised dynamically.
@@ -135,7 +137,12 @@ class ImageDataModule(LightningDataModule):
         Raises:
             InputError: if ``block_size`` is above 1 and something looks between steps.
         """
-        return self.blocks.steps(trainer, model)
+        return self.blocks.steps(trainer, model, self.batch_bytes)
+
+    @property
+    def batch_bytes(self) -> int:
+        """The bytes of the images of a training batch, in single precision."""
+        return 4 * self.batch_size * math.prod(self.image_shape)
 
     def training(self, seed: int, trainer: Trainer | None = None) -> tuple[ByteImages, BlockSampler]:
         """Return the training images and the sampler of their order.

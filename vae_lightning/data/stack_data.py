@@ -38,7 +38,7 @@ class StackData(LightningDataModule):
 
     def steps_per_batch(self, trainer: Trainer, model: LightningModule) -> int:
         """Return the number of optimiser steps for which a training batch of a Trainer has images."""
-        return self.data.steps_per_batch(trainer, model)
+        return self.data.blocks.steps(trainer, model, self.data.batch_bytes * len(set(self.seeds)))
 
     def train_dataloader(self) -> DataLoader[tuple[list[Tensor], list[Tensor]]]:
         orders = list(dict.fromkeys(self.seeds))

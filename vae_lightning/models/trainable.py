@@ -160,10 +160,15 @@ class Trainable(LightningModule):
             cpu.prepare()
         if self._compile_mode is not None:
             check_compiler(self.device.type)
+            from torch._inductor import list_mode_options  # takes a second
+
             torch.compiler.reset()  # the number of models for which a process may compile the same code is limited
             graph = self.device.type == "cuda" and self._compile_mode == "default"
-            mode = "reduce-overhead" if graph else self._compile_mode
-            self._compiled = torch.compile(self._terms, fullgraph=True, mode=mode)
+            options = list_mode_options("reduce-overhead" if graph else self._compile_mode)
+            if not self.automatic_optimization:
+                # Nothing changes the model within a fit, so it need not be compared with what was compiled.
+                options["guard_filter_fn"] = torch.compiler.skip_guard_on_all_nn_modules_unsafe
+            self._compiled = torch.compile(self._terms, fullgraph=True, options=options)
             self._compiled_shape = None
 
     def on_fit_end(self) -> None:
@@ -218,15 +223,18 @@ class Trainable(LightningModule):
         scheduler: Any = self.lr_schedulers()
         if self.trainer.max_steps >= 0:
             steps = steps[: self.trainer.max_steps - self.global_step]
+        weights = [*self.parameters()]
         for step in steps:
             loss = self._loss(*step)
-            optimizer.zero_grad()
             if direct:
+                for weight in weights:
+                    weight.grad = None
                 loss.backward()
                 loop.manual_optimization._on_before_step()
                 optimizer.step()
                 loop.manual_optimization._on_after_step()
             else:
+                optimizer.zero_grad()
                 self.manual_backward(loss)
                 optimizer.step()
             if scheduler is not None:

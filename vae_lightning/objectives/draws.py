@@ -7,7 +7,12 @@ from torch import Tensor
 from vae_lightning.posteriors.distribution import Distribution
 from vae_lightning.precision import sum_in_double
 
-__all__ = ["ELBO", "Draws"]
+__all__ = ["ELBO", "Draws", "mean_over_samples"]
+
+
+def mean_over_samples(values: Tensor) -> Tensor:
+    """Return the mean over the first dimension; of one sample, without its cost in time."""
+    return values.squeeze(0) if len(values) == 1 else values.mean(0)
 
 
 class ELBO(NamedTuple):
@@ -25,7 +30,7 @@ class ELBO(NamedTuple):
             nll: -log p(x|z) of S latents per image, ``(S, ...)``.
             kl: KL, ``(..., latent_dim)`` or ``(..., 1)``.
         """
-        recon, divergence = nll.mean(0), kl.sum(-1)
+        recon, divergence = mean_over_samples(nll), kl.sum(-1)
         return cls(recon + divergence, recon, divergence)
 
     def sums(self) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ from typing import ClassVar, NamedTuple, Self
 
 from torch import Tensor
 
-from vae_lightning.objectives.draws import Draws
+from vae_lightning.objectives.draws import Draws, mean_over_samples
 
 __all__ = ["Objective", "Terms"]
 
@@ -27,7 +27,7 @@ class Terms(NamedTuple):
             draws: the draws of a batch.
             kl: their KL, weighted, ``(..., B)``.
         """
-        recon = draws.nll.mean(0)
+        recon = mean_over_samples(draws.nll)
         return cls(recon, kl) if draws.exact_kl else cls(recon + kl, kl.new_zeros(()))
 
 
