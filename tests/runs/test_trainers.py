@@ -48,8 +48,8 @@ def test_auto_records_its_choice_and_changes_nothing_for_the_rest_of_the_process
     assert set(used) == {"medium"}
     assert torch.get_float32_matmul_precision() == before
     assert "matrix products of medium precision: 2.0 times as fast as highest" in caplog.text
-    # The rows of a batch, and both networks' widest layers.
-    assert chosen == [[Product(1, 20, 8, 784), Product(1, 20, 784, 8)]]
+    # The rows of a batch, and the layers of both networks, the largest first.
+    assert chosen == [[Product(1, 20, *sizes) for sizes in ((8, 784), (784, 8), (8, 40), (20, 8))]]
 
 
 @pytest.mark.parametrize("wanted", PRECISIONS)
