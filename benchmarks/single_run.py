@@ -16,7 +16,6 @@ The whole command is timed too, including start-up, test, probe and pictures, bu
 """
 
 import argparse
-import gzip
 import json
 import os
 import pty
@@ -26,71 +25,16 @@ import sys
 import tempfile
 import termios
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from article import article, plain
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.utils.data import DataLoader
-from torchvision.datasets import MNIST
-from torchvision.transforms import ToTensor
+from mnist_files import unpack
 
 from vae_lightning.data.mnist import MNISTDataModule
-from vae_lightning.data.published import FILES
 from vae_lightning.matmul_precision import matmul_precision
-
-
-class ArticleVAE(nn.Module):
-    """The reference architecture: 784-128-(latent_dim, latent_dim)-128-784."""
-
-    def __init__(self, latent_dim: int = 20) -> None:
-        super().__init__()
-        self.hidden = nn.Linear(784, 128)
-        self.mu, self.logvar = nn.Linear(128, latent_dim), nn.Linear(128, latent_dim)
-        self.decoder = nn.Sequential(nn.Linear(latent_dim, 128), nn.ReLU(), nn.Linear(128, 784))
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        h = F.relu(self.hidden(x))
-        mu, logvar = self.mu(h), self.logvar(h)
-        z = mu + torch.exp(0.5 * logvar) * torch.randn_like(mu)
-        return self.decoder(z), mu, logvar
-
-
-def train_epoch(vae: ArticleVAE, optimizer: torch.optim.Optimizer, batches: Iterable[Tensor], item: bool) -> None:
-    total: float | Tensor = 0.0
-    device = vae.hidden.weight.device
-    for images in batches:
-        x = images.to(device).view(-1, 784)
-        logits, mu, logvar = vae(x)
-        if item:  # as in the article: probabilities first
-            recon = F.binary_cross_entropy(torch.sigmoid(logits), x, reduction="sum")
-        else:
-            recon = F.binary_cross_entropy_with_logits(logits, x, reduction="sum")
-        loss = recon - 0.5 * torch.sum(1 + logvar - mu.pow(2) - logvar.exp())
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        total += loss.item() if item else loss.detach()
-
-
-def article(folder: Path, device: torch.device) -> Callable[[], None]:
-    loader = DataLoader(MNIST(str(folder), transform=ToTensor()), batch_size=64, shuffle=True)
-    vae = ArticleVAE().to(device)
-    optimizer = torch.optim.Adam(vae.parameters(), lr=1e-3)
-    return lambda: train_epoch(vae, optimizer, (images for images, _ in loader), item=True)
-
-
-def plain(images: Tensor, latent_dim: int = 20) -> tuple[ArticleVAE, Callable[[], None]]:
-    vae = ArticleVAE(latent_dim).to(images.device)
-    optimizer = torch.optim.Adam(vae.parameters(), lr=1e-3, fused=True)
-    return vae, lambda: train_epoch(
-        vae,
-        optimizer,
-        (images[rows] for rows in torch.randperm(len(images), device=images.device).split(64)),
-        item=False,
-    )
 
 
 def synchronize() -> None:
@@ -112,10 +56,7 @@ class Beside(Callback):
         began = time.perf_counter()
         self.result = Path(result)
         self.scratch = tempfile.TemporaryDirectory()
-        raw = Path(self.scratch.name) / "MNIST/raw"
-        raw.mkdir(parents=True)
-        for name in FILES:  # torchvision needs them unpacked
-            (raw / name).write_bytes(gzip.decompress((Path(root) / f"{name}.gz").read_bytes()))
+        unpack(Path(root), Path(self.scratch.name))
         data = MNISTDataModule(root=root, val_size=0)
         data.setup()
         assert data.train is not None

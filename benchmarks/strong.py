@@ -8,7 +8,6 @@ at every step. For ``vae-train``, the whole command is timed.
 """
 
 import argparse
-import gzip
 import json
 import subprocess
 import sys
@@ -17,9 +16,9 @@ import time
 from pathlib import Path
 
 import torch
-from single_run import article, timed
-
-from vae_lightning.data.published import FILES
+from article import article
+from mnist_files import unpack
+from single_run import timed
 
 
 def main() -> None:
@@ -29,10 +28,7 @@ def main() -> None:
     options = parser.parse_args()
     root = Path(options.root).resolve()
     with tempfile.TemporaryDirectory() as scratch:
-        raw = Path(scratch, "MNIST/raw")
-        raw.mkdir(parents=True)
-        for name in FILES:  # torchvision needs them unpacked
-            (raw / name).write_bytes(gzip.decompress((root / f"{name}.gz").read_bytes()))
+        unpack(root, Path(scratch))
         for seed in options.seeds:
             plain = [sum(timed(epoch) for epoch in [article(Path(scratch), torch.device("cpu"))] * 5)]
             began = time.perf_counter()

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from single_run import plain
+from article import plain
 from sklearn.linear_model import LogisticRegression
 
 from vae_lightning import MNISTDataModule
