@@ -16,8 +16,9 @@ from itertools import cycle, islice, product
 from pathlib import Path
 
 import torch
+from article import plain
 from lightning.pytorch import Callback, LightningDataModule, Trainer
-from single_run import plain, timed
+from single_run import timed
 
 from vae_lightning import VAE, MNISTDataModule
 from vae_lightning.data.stack_data import StackData

@@ -28,8 +28,8 @@ PRECISIONS = ("highest", "high", "medium")
 # The largest error, relative to a product in double precision, of a product in single precision.
 SINGLE = 1e-6
 
-# How much faster a precision's products must be to be preferred. Less is lost in a step, in which each library finds the
-# other's data in the cache; for one model of the default size, a tenth was.
+# How much faster a precision's products must be to be preferred. Less is lost within a step, in which other data occupy
+# the cache: for one model of the default size, a tenth was.
 GAIN = 0.25
 
 ROUNDS = 7  # of timings, of which the least counts
