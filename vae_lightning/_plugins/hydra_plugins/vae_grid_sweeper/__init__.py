@@ -17,6 +17,9 @@ from omegaconf import DictConfig
 
 __all__ = ["GridSweeper", "GridSweeperConf"]
 
+# Every sweep of vae-train has this callback.
+CALLBACK = "vae_lightning.sweeps.callback.SweepCallback"
+
 
 class GridSweeper(BasicSweeper):
     """Runs every combination of values, like Hydra's basic sweeper, but examines all jobs before it writes anything.
@@ -27,6 +30,8 @@ class GridSweeper(BasicSweeper):
     that a bad value is refused before the first job starts and not after hours of valid jobs.
 
     With a pruner, the jobs are the trials of a study (:func:`vae_lightning.sweeps.running.run_grid`).
+
+    In another application of the same environment, for which it is the default as well, it is Hydra's basic sweeper.
     """
 
     def __init__(
@@ -41,13 +46,19 @@ class GridSweeper(BasicSweeper):
         self.paired, self.grids, self.pruner = paired or [], grids or [{}], pruner
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        from vae_lightning.sweeps.compose_once import composing_once
+        self.ours = config.hydra.callbacks.get("sweep", {}).get("_target_") == CALLBACK
+        if self.ours:
+            from vae_lightning.sweeps.compose_once import composing_once
 
-        super().setup(hydra_context=composing_once(hydra_context), task_function=task_function, config=config)
+            hydra_context = composing_once(hydra_context)
+        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def split_arguments(  # type: ignore[override]  # a static method there, but called on the object
         self, overrides: list[Override], max_batch_size: int | None
     ) -> list[list[list[str]]]:
+        if not self.ours:
+            return BasicSweeper.split_arguments(overrides, max_batch_size)
+
         from vae_lightning.sweeps.combinations import as_overrides, combinations
         from vae_lightning.sweeps.grid import clears_up, remaining_jobs
         from vae_lightning.sweeps.pace import expect_jobs
@@ -73,7 +84,9 @@ class GridSweeper(BasicSweeper):
         return list(self.split_overrides_to_chunks(remaining, max_batch_size)) if remaining else []
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
-        """Do nothing: every job has already been composed and checked."""
+        """Do nothing for our own jobs: every one has already been composed and checked."""
+        if not self.ours:
+            super().validate_batch_is_legal(batch)
 
 
 @dataclass
