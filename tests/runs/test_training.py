@@ -174,7 +174,8 @@ def test_log_p_is_that_of_evenly_spaced_images_and_everything_else_of_all(
 ) -> None:
     found, whole = evaluated(finished, "images=50"), evaluated(finished, "samples=0")
     vae = VAE.load_from_checkpoint(finished / "checkpoints/last.ckpt")
-    with matmul_precision(json.loads((finished / "environment.json").read_text())["matmul_precision"]):
+    protocol = json.loads((finished / "evaluation.json").read_text())["protocol"]
+    with matmul_precision(protocol["matmul_precision"]):
         expected = log_likelihood(vae, digits[1].images[::20] / 255, 10)
     assert found["test/log_likelihood"] == pytest.approx(expected.mean()[0], rel=1e-9)
     assert found["test/log_likelihood_standard_error"] == pytest.approx(expected.mean()[1], rel=1e-9)

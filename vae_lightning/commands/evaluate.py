@@ -72,7 +72,9 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     evaluation = Evaluation(config, checkpoint, options)
     with matmul_precision(evaluation.matmul_precision):
         again = evaluation.losses()
-        results = again | evaluation.closer() | evaluation.chosen_probe()
+        with matmul_precision(evaluation.sampling_precision):
+            closer = evaluation.closer()
+        results = again | closer | evaluation.chosen_probe()
     evaluation.draw(run)
     write_json(run / EVALUATION, {"protocol": evaluation.protocol, **results})
     # The run's own train/loss is a mean over an epoch in which the weights changed.

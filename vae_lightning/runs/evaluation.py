@@ -70,9 +70,11 @@ class Evaluation:
             logger=False,
             enable_progress_bar=False,
         )
+        # The losses are to match the run's; log p(x) has its own products, and a Monte Carlo error.
         self.matmul_precision = chosen_matmul_precision(
             options["trainer"], self.vae, config["data"].get("batch_size", 1), resumed=Path(options["run"])
         )
+        self.sampling_precision = chosen_matmul_precision(options["trainer"], self.vae, options["chunk_size"])
         self.batches = self._batches()
         self.images = torch.cat([self.vae.examples(batch) for batch in self.batches])
         # Evenly spaced, because published images are sorted, by label or by origin.
@@ -98,7 +100,7 @@ class Evaluation:
             "chunk_size": self.options["chunk_size"],
             "precision": str(weights.dtype).removeprefix("torch."),
             "trainer_precision": self.trainer.precision,
-            "matmul_precision": self.matmul_precision,
+            "matmul_precision": self.sampling_precision,
             "device": str(weights.device),
             "units": "nats per image",
             "binarisation": self.config["data"].get("binarisation", "none"),
