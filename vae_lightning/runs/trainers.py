@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from vae_lightning.models.compiler import check_compiler
 from vae_lightning.models.trainable import Trainable
 from vae_lightning.runs.directory import ENVIRONMENT, read_json
 
-__all__ = ["build_trainer", "chosen_matmul_precision", "compile_step"]
+__all__ = ["build_trainer", "chosen_matmul_precision", "compile_step", "stored_matmul_precision"]
 
 log = logging.getLogger(__name__)
 
@@ -63,16 +64,26 @@ def chosen_matmul_precision(
         return "highest" if wanted == "auto" else wanted
     shapes = [weight.shape[models is not None :] for weight in module.parameters()]
     products = [Product(models or 1, rows, *reversed(shape)) for shape in shapes if len(shape) == 2]
+    if not products:
+        return "highest" if wanted == "auto" else wanted
     if wanted == "auto" and resumed is not None:
-        stored: str = read_json(resumed / ENVIRONMENT).get("matmul_precision", "highest")
+        stored = stored_matmul_precision(resumed)
         if stored == "highest" or max(each.error for each in measured(products, [stored])) < SINGLE:
             return stored
     if wanted == "auto":
         return fastest(products)
-    error = max(each.error for each in measured(products, [wanted])) if products else 0.0
+    error = max(each.error for each in measured(products, [wanted]))
     if error > SINGLE:
         log.warning("trainer.matmul_precision=%s: matrix products have a relative error of %.1e here", wanted, error)
     return wanted
+
+
+def stored_matmul_precision(run: Path) -> str:
+    """Return the precision of a run's matrix products; ``highest`` for a run from before there was a choice."""
+    with suppress(FileNotFoundError):
+        stored: str = read_json(run / ENVIRONMENT).get("matmul_precision", "highest")
+        return stored
+    return "highest"
 
 
 def compile_step(how: bool | str, module: LightningModule, trainer: Trainer) -> None:

@@ -25,6 +25,7 @@ from vae_lightning.runs.checkpoints import checkpoints
 from vae_lightning.runs.directory import CONFIG, FIT, JOB, stored_metrics
 from vae_lightning.runs.processes import local_devices
 from vae_lightning.runs.stored_config import check_same, relocated
+from vae_lightning.runs.trainers import stored_matmul_precision
 from vae_lightning.sweeps.composing import composed_job
 from vae_lightning.sweeps.epoch_end import EpochEnd
 from vae_lightning.sweeps.jobs import STOPPED, job_description
@@ -175,12 +176,17 @@ def stackable(composed: Sequence[DictConfig]) -> list[StackedJob]:
 
 
 def in_one_stack(job: StackedJob) -> str:
-    """Return what the jobs of a stack must share, as text: most of the configuration, and whether the fit has ended."""
+    """Return what the jobs of a stack must share, as text.
+
+    It is most of the configuration, whether the fit has ended, and the precision of products before an interruption.
+    """
     common = in_common(relocated(job.config, "."))
     common["model"] = in_common(common["model"])
     del common["run_dir"], common["logger"], common["data"]["seed"]
     ended = (job.directory / FIT).exists() and not job.config["restart"]
-    return json.dumps([common, ended], sort_keys=True)
+    resumes = any(job.directory.glob("checkpoints/*.ckpt")) and not job.config["restart"]
+    precision = stored_matmul_precision(job.directory) if resumes else None
+    return json.dumps([common, ended, precision], sort_keys=True)
 
 
 def at_the_same_epoch(jobs: Sequence[StackedJob], starts_over: bool = True) -> Iterator[list[StackedJob]]:
