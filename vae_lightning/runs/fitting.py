@@ -80,19 +80,21 @@ def fit_and_test(config: Mapping[str, Any], report: Callable[[int, float], bool]
     )
     if isinstance(data, ImageDataModule):
         data.steps_per_batch(trainer, model)  # refused now, if at all
-    rows = config["data"].get("batch_size", 1) * (model.objective.samples if isinstance(model, Trainable) else 1)
-    precision = chosen_matmul_precision(
-        config["trainer"], model, rows, resumed=None if state is None else run.directory
-    )
     if config.get("compile"):
         compile_step(config["compile"], model, trainer)
+    rows = config["data"].get("batch_size", 1) * (model.objective.samples if isinstance(model, Trainable) else 1)
     with ExitStack() as held:
-        held.enter_context(matmul_precision(precision))
         held.callback(run.end_loggers)
         if rank() == 0:
             # The last step that may refuse the configuration, because it writes to disk.
             run.begin_loggers(state)
             trainer.loggers = [*run.loggers.values()]
+        # It may log what it chooses, into the run directory.
+        precision = chosen_matmul_precision(
+            config["trainer"], model, rows, resumed=None if state is None else run.directory
+        )
+        held.enter_context(matmul_precision(precision))
+        if rank() == 0:
             if state is not None:
                 log.info("%s resumes after epoch %d", os.path.relpath(run.directory), state["epoch"] + 1)
             run.begin(environment() | {"matmul_precision": precision}, resumes=state is not None)
