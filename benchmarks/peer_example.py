@@ -8,10 +8,10 @@ pictures of reconstructions and samples. Other than there, the hidden layers hav
 64 images instead of 128, and the likelihood is Bernoulli instead of continuous Bernoulli, as in ``experiment=article``.
 """
 
-import argparse
 from pathlib import Path
 
 import torch
+from peer_job import job_parser
 from stamps import stamp
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -83,13 +83,7 @@ def _outputs(model: VAE, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--latent-dim", type=int, default=20)
-    parser.add_argument("--lr", type=float, default=1e-3)
-    options = parser.parse_args()
+    options = job_parser(__doc__).parse_args()
     torch.manual_seed(1)
     gpu = options.device == "cuda"
     loaders = [

@@ -5,24 +5,18 @@
 DIR holds the MNIST files where torchvision looks for them.
 """
 
-import argparse
 from itertools import product
-from pathlib import Path
 
 import torch
 from article import article, plain
+from peer_job import job_parser
 from stamps import stamp
 from torchvision.datasets import MNIST
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = job_parser(__doc__, several=True)
     parser.add_argument("way", choices=["article", "plain"])
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--latent-dim", type=int, nargs="+", default=[20])
-    parser.add_argument("--lr", type=float, nargs="+", default=[1e-3])
     options = parser.parse_args()
     device = torch.device(options.device)
     images = torch.empty(0)

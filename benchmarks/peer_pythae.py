@@ -8,10 +8,9 @@ images as an array in [0, 1]. Without images for evaluation, pythae keeps a copy
 images.
 """
 
-import argparse
-from pathlib import Path
 from typing import Any
 
+from peer_job import job_parser
 from pythae.models import VAE, VAEConfig
 from pythae.models.base.base_utils import ModelOutput
 from pythae.models.nn import BaseDecoder, BaseEncoder
@@ -58,13 +57,7 @@ class Stamps(TrainingCallback):  # type: ignore[misc]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--latent-dim", type=int, default=20)
-    parser.add_argument("--lr", type=float, default=1e-3)
-    options = parser.parse_args()
+    options = job_parser(__doc__).parse_args()
     images = MNIST(str(options.data)).data.numpy().reshape(-1, 1, 28, 28) / 255
     config = VAEConfig(input_dim=(1, 28, 28), latent_dim=options.latent_dim, reconstruction_loss="bce")
     training = BaseTrainerConfig(

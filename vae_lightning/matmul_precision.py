@@ -5,7 +5,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from torch import Tensor
 from vae_lightning.cpu import processor
 from vae_lightning.whole_files import write_json
 
-__all__ = ["PRECISIONS", "Measured", "Product", "fastest", "matmul_precision", "measured"]
+__all__ = ["PRECISIONS", "Measured", "Product", "fastest", "matmul_precision", "measured", "relative_error"]
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +105,7 @@ def fastest(products: Iterable[Product]) -> str:
         return "highest"
 
 
-def measured(products: Iterable[Product], precisions: Iterable[str] = PRECISIONS[1:]) -> list[Measured]:
+def measured(products: Sequence[Product], precisions: Iterable[str] = PRECISIONS[1:]) -> list[Measured]:
     """Time products on this CPU, and compare them with those in double precision.
 
     Arguments:
@@ -113,11 +113,7 @@ def measured(products: Iterable[Product], precisions: Iterable[str] = PRECISIONS
         precisions: what to measure besides ``highest``, which comes first.
     """
     cases = [_tensors(product) for product in products]
-    errors: dict[str, float] = {}
     seconds: dict[str, list[float]] = {precision: [] for precision in ("highest", *precisions)}
-    for precision in seconds:
-        with matmul_precision(precision):
-            errors[precision] = max(_error(*case) for case in cases)
     for _ in range(ROUNDS):
         for precision, times in seconds.items():
             with matmul_precision(precision):
@@ -126,9 +122,21 @@ def measured(products: Iterable[Product], precisions: Iterable[str] = PRECISIONS
                     _products(*case)
                 times.append(time.perf_counter() - began)
     return [
-        Measured(precision, round(min(seconds["highest"]) / min(times), 2), errors[precision])
+        Measured(precision, round(min(seconds["highest"]) / min(times), 2), relative_error(products, precision))
         for precision, times in seconds.items()
     ]
+
+
+def relative_error(products: Iterable[Product], precision: str) -> float:
+    """Return the largest error of products on this CPU, relative to those in double precision.
+
+    Arguments:
+        products: their shapes.
+        precision: one of :data:`PRECISIONS`.
+    """
+    with matmul_precision(precision):
+        # The models of a stack have the same error.
+        return max(_error(*_tensors(product._replace(models=1))) for product in products)
 
 
 def _tensors(product: Product) -> tuple[Tensor, Tensor, Tensor]:
@@ -148,6 +156,5 @@ def _products(x: Tensor, weight: Tensor, gradient: Tensor) -> tuple[Tensor, ...]
 
 
 def _error(*case: Tensor) -> float:
-    case = tuple(tensor[:1] for tensor in case)  # the models of a stack have the same error
     exact = _products(*(tensor.double() for tensor in case))
     return max(float((found - each).norm() / each.norm()) for found, each in zip(_products(*case), exact, strict=True))

@@ -1,11 +1,12 @@
 """A compiled step gives the same numbers, alone, in a stack, and with whatever changes from step to step."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
 
 from vae_lightning import VAE, MNIST5kDataModule
 from vae_lightning.config.errors import InputError
@@ -23,11 +24,24 @@ WARM_UP = {
 COSINE = {"_target_": "vae_lightning.schedules.Cosine", "steps": 30, "warmup_steps": 5}
 
 
-def fitted(module: LightningModule, seeds: list[int] | None = None, block_size: Any = "auto") -> dict[str, float]:
-    """Fit 25 steps, of which the last has a smaller batch, and return the metrics."""
-    data: Any = MNIST5kDataModule(batch_size=64, val_size=2440, block_size=block_size)
+class Leave(Callback):
+    """Lets the last model leave a stack after the first epoch."""
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, Stack)
+        if trainer.current_epoch == 0:
+            pl_module.keep([0, 1])
+            trainer.datamodule.keep([0, 1])  # type: ignore[attr-defined]
+
+
+def fitted(
+    module: LightningModule, seeds: list[int] | None = None, epochs: int = 1, callbacks: Sequence[Callback] = ()
+) -> dict[str, float]:
+    """Fit epochs of 25 steps, of which the last has a smaller batch, and return the metrics."""
+    data: Any = MNIST5kDataModule(batch_size=64, val_size=2440)
     trainer = Trainer(
-        max_epochs=1,
+        max_epochs=epochs,
+        callbacks=[*callbacks],
         accelerator="cpu",
         logger=False,
         enable_checkpointing=False,
@@ -35,7 +49,7 @@ def fitted(module: LightningModule, seeds: list[int] | None = None, block_size: 
         enable_model_summary=False,
     )
     trainer.fit(module, datamodule=data if seeds is None else StackData(data, seeds))
-    assert trainer.global_step == 25
+    assert trainer.global_step == 25 * epochs
     return {name: float(value) for name, value in trainer.callback_metrics.items() if "/" in name}
 
 
@@ -69,6 +83,32 @@ def test_a_compiled_step_gives_the_same_numbers(make: Callable[[], tuple[Any, li
     expected = fitted(eager, seeds)
     assert fitted(compiled, seeds) == pytest.approx(expected, rel=1e-5)
     for weight, other in zip(compiled.parameters(), eager.parameters(), strict=True):
+        torch.testing.assert_close(weight, other, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_stack_that_models_leave_is_compiled_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def left(compiled: bool) -> tuple[Stack, list[int]]:
+        stack, seeds = stacked()()
+        if compiled:
+            stack.compile_step()
+        fitted(stack, seeds, epochs=2, callbacks=[Leave()])
+        return stack, sizes
+
+    sizes: list[int] = []
+    own = Stack._terms
+
+    def counted(self: Stack, images: Any, noise: Tensor, step: int) -> Any:
+        if not torch.compiler.is_compiling():
+            sizes.append(noise.shape[1])
+        return own(self, images, noise, step)
+
+    eager, _ = left(compiled=False)
+    monkeypatch.setattr(Stack, "_terms", counted)
+    compiled, _ = left(compiled=True)
+    assert sizes == [3, 2]  # the last, shorter batch of each epoch alone
+    for weight, other in zip(compiled.parameters(), eager.parameters(), strict=True):
+        assert len(weight) == 2
         torch.testing.assert_close(weight, other, rtol=1e-3, atol=1e-4)
 
 

@@ -22,12 +22,12 @@ def chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[Product
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     calls: list[list[Product]] = []
 
-    def measured(products: list[Product], precisions: object = None) -> list[Measured]:
+    def measured(products: list[Product]) -> list[Measured]:
         calls.append(products)
         return [Measured("highest", 1.0, 2e-7), Measured("medium", 2.0, 3e-7)]
 
     monkeypatch.setattr(module, "measured", measured)
-    monkeypatch.setattr("vae_lightning.runs.trainers.measured", measured)
+    monkeypatch.setattr("vae_lightning.runs.trainers.relative_error", lambda *_: 3e-7)
     return calls
 
 
@@ -74,8 +74,7 @@ def test_a_run_that_resumes_keeps_its_precision(composed: Compose, tmp_path: Pat
 def test_an_inexact_precision_is_reported(
     composed: Compose, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    found = [Measured("highest", 1.0, 2e-7), Measured("medium", 4.0, 2e-3)]
-    monkeypatch.setattr("vae_lightning.runs.trainers.measured", lambda *_: found)
+    monkeypatch.setattr("vae_lightning.runs.trainers.relative_error", lambda *_: 2e-3)
     train(composed(*TINY, "trainer.matmul_precision=medium"))
     assert "trainer.matmul_precision=medium: matrix products have a relative error of 2.0e-03 here" in caplog.text
 

@@ -260,6 +260,8 @@ class Stack(Trainable):
             for config in self.trainer.lr_scheduler_configs:
                 scheduler: Any = config.scheduler
                 scheduler.base_lrs = [*compress(scheduler.base_lrs, members)]
+        if self._compiled is not None:  # for another number of models
+            self._compile()
 
     def configure_gradient_clipping(
         self,

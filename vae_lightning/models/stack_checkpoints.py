@@ -78,8 +78,7 @@ def _join_states(stack: Stack, states: Sequence[Mapping[str, Any]], own: slice) 
                 for padded, vae, state in zip(rows, stack.vaes[own], states, strict=True):
                     given = state["state"][index][key]
                     padded[own_place(vae.latent_dim, given.shape, stack.latent_dim, padded.shape)] = given
-                joint.setdefault(index, {})[key] = rows
-            else:
-                joint.setdefault(index, {})[key] = value
+                value = rows
+            joint.setdefault(index, {})[key] = value
     (parameters,) = states[0]["param_groups"]
     return {"state": joint, "param_groups": [parameters | {"params": [*range(index + 1)]}]}

@@ -160,16 +160,20 @@ class Trainable(LightningModule):
             cpu.prepare()
         if self._compile_mode is not None:
             check_compiler(self.device.type)
-            from torch._inductor import list_mode_options  # takes a second
+            self._compile()
 
-            torch.compiler.reset()  # the number of models for which a process may compile the same code is limited
-            graph = self.device.type == "cuda" and self._compile_mode == "default"
-            options = list_mode_options("reduce-overhead" if graph else self._compile_mode)
-            if not self.automatic_optimization:
-                # Nothing changes the model within a fit, so it need not be compared with what was compiled.
-                options["guard_filter_fn"] = torch.compiler.skip_guard_on_all_nn_modules_unsafe
-            self._compiled = torch.compile(self._terms, fullgraph=True, options=options)
-            self._compiled_shape = None
+    def _compile(self) -> None:
+        """Let the next step compile itself, and with it all of its size that follow."""
+        from torch._inductor import list_mode_options  # takes a second
+
+        torch.compiler.reset()  # the number of models for which a process may compile the same code is limited
+        graph = self.device.type == "cuda" and self._compile_mode == "default"
+        options = list_mode_options("reduce-overhead" if graph else self._compile_mode)
+        if not self.automatic_optimization:
+            # Nothing else changes the model within a fit, so it need not be compared with what was compiled.
+            options["guard_filter_fn"] = torch.compiler.skip_guard_on_all_nn_modules_unsafe
+        self._compiled = torch.compile(self._terms, fullgraph=True, options=options)
+        self._compiled_shape = None
 
     def on_fit_end(self) -> None:
         self._compiled = None  # it would not be copied with the model
@@ -262,18 +266,19 @@ class Trainable(LightningModule):
     def _step_terms(self, images: Any, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         if self._compiled is None or self._compiled_shape not in (None, noise.shape):
             return self._terms(images, noise, self.global_step)
-        if self._compiled_shape is None:
-            self._compiled_shape = noise.shape
-            try:
-                return self._compiled(images, noise, self.global_step)
-            except Exception as error:  # the compiler's errors have no base class in common
-                raise InputError(
-                    f"compile: must be false, because the step cannot be compiled: {one_line(error)}"
-                ) from error
+        first, self._compiled_shape = self._compiled_shape is None, noise.shape
+        try:
+            objective, nll, kl = self._compiled(images, noise, self.global_step)
+        except Exception as error:  # the compiler's errors have no base class in common
+            if not first:
+                raise
+            raise InputError(
+                f"compile: must be false, because the step cannot be compiled: {one_line(error)}"
+            ) from error
         if noise.device.type == "cuda":
             # A CUDA graph writes its results to the same memory each time.
-            return tuple(term.clone() for term in self._compiled(images, noise, self.global_step))  # type: ignore[return-value]
-        return self._compiled(images, noise, self.global_step)
+            return objective.clone(), nll.clone(), kl.clone()
+        return objective, nll, kl
 
     def _terms(self, images: Any, noise: Tensor, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return the objective, the negative log-likelihood and the KL of each image."""

@@ -12,7 +12,7 @@ from lightning.pytorch.profilers import Profiler
 
 from vae_lightning.config.errors import InputError
 from vae_lightning.config.targets import build
-from vae_lightning.matmul_precision import SINGLE, Product, fastest, measured
+from vae_lightning.matmul_precision import SINGLE, Product, fastest, relative_error
 from vae_lightning.models.compiler import check_compiler
 from vae_lightning.models.trainable import Trainable
 from vae_lightning.runs.directory import ENVIRONMENT, read_json
@@ -66,13 +66,11 @@ def chosen_matmul_precision(
     products = [Product(models or 1, rows, *reversed(shape)) for shape in shapes if len(shape) == 2]
     if not products:
         return "highest" if wanted == "auto" else wanted
-    if wanted == "auto" and resumed is not None:
-        stored = stored_matmul_precision(resumed)
-        if stored == "highest" or max(each.error for each in measured(products, [stored])) < SINGLE:
-            return stored
     if wanted == "auto":
-        return fastest(products)
-    error = max(each.error for each in measured(products, [wanted]))
+        stored = None if resumed is None else stored_matmul_precision(resumed)
+        keeps = stored is not None and (stored == "highest" or relative_error(products, stored) < SINGLE)
+        return stored if keeps and stored is not None else fastest(products)
+    error = relative_error(products, wanted)
     if error > SINGLE:
         log.warning("trainer.matmul_precision=%s: matrix products have a relative error of %.1e here", wanted, error)
     return wanted
