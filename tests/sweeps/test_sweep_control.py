@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Compose
+from conftest import Compose, fake_job
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from vae_lightning import InputError
 from vae_lightning.runs.directory import CONFIG, FAILURE, JOB, METRICS, locked
@@ -247,3 +247,17 @@ def test_a_jobs_description_recognises_it_again(multirun: Compose) -> None:
     assert description["objective"] == "val/loss"
     sources = config.hydra.runtime.config_sources
     assert description["fingerprint"] == fingerprint(sources, ["sweep.name=s", "sweep.axes=[seed]", "seed=5"])
+
+
+def test_a_job_that_another_command_runs_is_no_failure_of_this_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake_job(tmp_path, {"seed": 1}, **{"val/loss": 1.0})
+    running = fake_job(tmp_path, {"seed": 2})
+    config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}})
+    with locked(running):
+        SweepCallback().on_multirun_end(config)
+    with pytest.raises(SystemExit) as ended:
+        SweepCallback().on_multirun_end(config)
+    assert ended.value.code == 1
+    assert capsys.readouterr().err.count("seed=2: still running, or interrupted") == 2

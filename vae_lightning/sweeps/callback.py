@@ -21,7 +21,7 @@ from vae_lightning.config.resolving import resolved
 from vae_lightning.config.rules import check, check_choice
 from vae_lightning.distributed import world_size
 from vae_lightning.runs.checking import check_composed
-from vae_lightning.runs.directory import job_folders, locked
+from vae_lightning.runs.directory import METRICS, job_folders, locked
 from vae_lightning.runs.new_folder import claim, is_named_by_second
 from vae_lightning.runs.rules import SWEEP
 from vae_lightning.signals import resumes_by
@@ -50,20 +50,36 @@ class SweepCallback(Hooks):
             refuse(error)
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        """Write the report and print a summary; exit with status 1 if a job is neither complete nor pruned."""
+        """Write the report and print a summary.
+
+        Exit with status 1 if a job is neither complete nor pruned, unless another command is running it.
+        """
         if sys.exception() is not None:  # Hydra 1.4 also calls this when the sweep was refused or interrupted
             return
         from vae_lightning.sweeps.report import closing_lines, write_report
         from vae_lightning.sweeps.results import ENDED
 
         sweep = Path(config.hydra.sweep.dir)
+        # Before the report reads them, because a job may end at any time.
+        elsewhere = {job.relative_to(sweep).as_posix() for job in job_folders(sweep) if _is_in_use(job)}
         results = write_report(sweep)
         print(f"\n{closing_lines(sweep)}")
         unfinished = results[~results["status"].isin(ENDED)]
         for job, status, why in zip(unfinished["job"], unfinished["status"], unfinished["why"], strict=True):
             print(f"{status:10} {os.path.relpath(sweep / job)}: {why}", file=sys.stderr)
-        if len(unfinished):
+        if not elsewhere.issuperset(unfinished["job"]):
             raise SystemExit(1)
+
+
+def _is_in_use(job: Path) -> bool:
+    """Return whether another process runs a job."""
+    if (job / METRICS).exists():  # a quicker answer, for most jobs
+        return False
+    try:
+        with locked(job):
+            return False
+    except InputError:
+        return True
 
 
 def _check(config: DictConfig) -> None:
