@@ -18,8 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from vae_lightning.reports.trials import read_search
 from vae_lightning.runs.environment import cores
-from vae_lightning.sweeps.trials import read_search
 
 EPOCHS = 10
 QUARTER = [

@@ -20,7 +20,7 @@ PACKAGE = Path(vae_lightning.__file__).parent
 FLOORS = [
     ["vae_lightning", "train", "_plugins"],  # the public names, the earlier name of a command, what Hydra looks for
     ["commands"],
-    ["sweeps"],
+    ["sweeps", "reports"],
     ["runs"],
     ["callbacks"],
     ["evaluation", "trackers"],
@@ -123,7 +123,7 @@ def test_no_module_is_part_of_a_circle() -> None:
     [
         ("objectives/elbo.py", "from vae_lightning.models.vae import VAE"),
         ("streams.py", "import vae_lightning.runs.directory"),
-        ("runs/directory.py", "def late() -> None:\n    from vae_lightning.sweeps import results"),
+        ("runs/directory.py", "def late() -> None:\n    from vae_lightning.sweeps import study"),
     ],
 )
 def test_an_upward_import_is_found(file: str, line: str, tmp_path: Path) -> None:

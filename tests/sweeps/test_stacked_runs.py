@@ -16,7 +16,7 @@ from matplotlib.image import imread
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from warm_process import run_command
 
-from vae_lightning.sweeps.results import read_jobs
+from vae_lightning.reports.results import read_jobs
 
 EPOCHS = 4
 TOLERANCE = 1e-7  # in double precision: 1e-15 grows tenfold or so an epoch

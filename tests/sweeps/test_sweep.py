@@ -13,12 +13,12 @@ from conftest import SMALL, Command, fake_job, kill_after
 from omegaconf import OmegaConf
 
 from vae_lightning.config.axes import axis_values
-from vae_lightning.sweeps.curves import draw_sweep_curves
+from vae_lightning.reports.curves import draw_sweep_curves
+from vae_lightning.reports.heat_maps import draw_metrics
+from vae_lightning.reports.report import write_report
+from vae_lightning.reports.results import rank, read_jobs, read_sweep
 from vae_lightning.sweeps.fingerprints import fingerprint, read_files
-from vae_lightning.sweeps.heat_maps import draw_metrics
 from vae_lightning.sweeps.job_name import job_name
-from vae_lightning.sweeps.report import write_report
-from vae_lightning.sweeps.results import rank, read_jobs, read_sweep
 from vae_lightning.sweeps.study import stored_study
 
 QUICK = [*SMALL, "trainer.max_epochs=1", "callbacks.probe.max_iter=20", "callbacks.figures=null"]

@@ -12,6 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
 from vae_lightning import InputError
+from vae_lightning.reports.results import read_jobs
 from vae_lightning.runs.directory import CONFIG, FAILURE, JOB, METRICS, locked
 from vae_lightning.sweeps import job_name  # noqa: F401  # registers its resolver
 from vae_lightning.sweeps.callback import SweepCallback
@@ -19,7 +20,6 @@ from vae_lightning.sweeps.composing import composed_job, load_job
 from vae_lightning.sweeps.fingerprints import fingerprint
 from vae_lightning.sweeps.grid import remaining_jobs
 from vae_lightning.sweeps.jobs import job_description, lost_job, run_job
-from vae_lightning.sweeps.results import read_jobs
 
 METRIC = {"val/loss": 3.0, "total_seconds": 1.0}
 

@@ -30,7 +30,7 @@ def _report() -> None:
     if not job_folders(sweep):
         refuse(InputError(f"{sweep}: must be a sweep's folder, but it holds no job"))
     # Imported here because it takes half a second.
-    from vae_lightning.sweeps.report import closing_lines, write_report
+    from vae_lightning.reports.report import closing_lines, write_report
 
     resumes_by(lambda: "the report may be incomplete; the same command starts again")
     write_report(sweep)

@@ -56,8 +56,8 @@ class SweepCallback(Hooks):
         """
         if sys.exception() is not None:  # Hydra 1.4 also calls this when the sweep was refused or interrupted
             return
-        from vae_lightning.sweeps.report import closing_lines, write_report
-        from vae_lightning.sweeps.results import ENDED
+        from vae_lightning.reports.report import closing_lines, write_report
+        from vae_lightning.reports.results import ENDED
 
         sweep = Path(config.hydra.sweep.dir)
         # Before the report reads them, because a job may end at any time.

@@ -39,7 +39,7 @@ def run_job(cfg: DictConfig, train: Callable[..., Mapping[str, float]]) -> float
     Raises:
         InputError: if the job's folder holds a run of another configuration.
     """
-    from vae_lightning.sweeps.report import report_is_due, write_report
+    from vae_lightning.reports.report import report_is_due, write_report
 
     job, sweep = Path(cfg.run_dir), sweep_folder()
     if (sweep / STOPPED).exists():

@@ -23,10 +23,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from vae_lightning.config.errors import IncompatibleError, InputError, one_line
 from vae_lightning.config.targets import build
+from vae_lightning.reports.levels import shortened
 from vae_lightning.runs.directory import FAILURE, JOB, METRICS, PRUNED, RETRIED, TRIAL, read_json, read_metrics
 from vae_lightning.sweeps.composing import checked_job
 from vae_lightning.sweeps.jobs import STOPPED
-from vae_lightning.sweeps.levels import shortened
 from vae_lightning.sweeps.objectives import Objectives
 from vae_lightning.sweeps.pruning import TrialReport, build_pruner, judge, stored_verdict
 from vae_lightning.sweeps.sampling import sampled_trial

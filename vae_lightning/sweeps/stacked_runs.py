@@ -14,13 +14,13 @@ from vae_lightning.data.image_data_module import ImageDataModule
 from vae_lightning.data.stack_data import StackData
 from vae_lightning.matmul_precision import matmul_precision
 from vae_lightning.models.stack import Stack
+from vae_lightning.reports.levels import shortened
 from vae_lightning.runs.directory import locked
 from vae_lightning.runs.environment import environment
 from vae_lightning.runs.fitting import logged_by_fit
 from vae_lightning.runs.trainers import build_trainer, chosen_matmul_precision, compile_step
 from vae_lightning.runs.warnings import filter_warnings
 from vae_lightning.sweeps.epoch_end import EpochEnd
-from vae_lightning.sweeps.levels import shortened
 from vae_lightning.sweeps.stack_views import CallbackViews, CheckpointView, LoggerView, by_run
 from vae_lightning.sweeps.stacked_run import StackedRun
 

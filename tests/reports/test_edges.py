@@ -6,7 +6,7 @@ import pytest
 from conftest import fake_job
 from omegaconf import OmegaConf
 
-from vae_lightning.sweeps.report import closing_lines
+from vae_lightning.reports.report import closing_lines
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 from conftest import fake_job
 
+from vae_lightning.reports.report import closing_lines, report_is_due, write_report
+from vae_lightning.reports.results import axis_column, read_jobs, read_sweep
 from vae_lightning.runs.closing_table import closing_table
 from vae_lightning.sweeps.fingerprints import complete_jobs
-from vae_lightning.sweeps.report import closing_lines, report_is_due, write_report
-from vae_lightning.sweeps.results import axis_column, read_jobs, read_sweep
 
 CURVES = "epoch,step,val/loss\n0,9,3.0\n1,18,2.0\n"
 

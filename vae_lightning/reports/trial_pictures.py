@@ -13,9 +13,9 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from vae_lightning.sweeps.levels import level_text, metric_label, ordered_levels, shown
-from vae_lightning.sweeps.outliers import window
-from vae_lightning.sweeps.trials import Search, Trial
+from vae_lightning.reports.levels import level_text, metric_label, ordered_levels, shown
+from vae_lightning.reports.outliers import window
+from vae_lightning.reports.trials import Search, Trial
 
 __all__ = ["draw_trials"]
 

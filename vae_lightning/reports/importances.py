@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from vae_lightning.sweeps.levels import level_text, shown
-from vae_lightning.sweeps.trials import Search
+from vae_lightning.reports.levels import level_text, shown
+from vae_lightning.reports.trials import Search
 
 __all__ = ["LEAST", "Importances", "draw_importances", "find_importances"]
 

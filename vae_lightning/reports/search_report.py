@@ -11,14 +11,14 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from vae_lightning.reports.importances import draw_importances, find_importances
+from vae_lightning.reports.levels import shortened
+from vae_lightning.reports.pareto_front import draw_front, front_of
+from vae_lightning.reports.results import axis_column, measured
+from vae_lightning.reports.trial_pictures import draw_trials
+from vae_lightning.reports.trials import Search, Trial
 from vae_lightning.runs.directory import read_json
-from vae_lightning.sweeps.importances import draw_importances, find_importances
-from vae_lightning.sweeps.levels import shortened
-from vae_lightning.sweeps.pareto_front import draw_front, front_of
-from vae_lightning.sweeps.results import axis_column, measured
 from vae_lightning.sweeps.study import SEARCH, STUDY, shown_storage
-from vae_lightning.sweeps.trial_pictures import draw_trials
-from vae_lightning.sweeps.trials import Search, Trial
 
 __all__ = ["best_trials", "dashboard", "draw_search", "search_counts", "search_tables", "trial_table"]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 from omegaconf import OmegaConf
 
-from vae_lightning.sweeps.levels import level_text
+from vae_lightning.reports.levels import level_text
 
 __all__ = ["edge_lines"]
 

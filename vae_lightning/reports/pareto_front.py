@@ -8,9 +8,9 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from vae_lightning.sweeps.levels import metric_label
-from vae_lightning.sweeps.outliers import window
-from vae_lightning.sweeps.trials import Search, Trial
+from vae_lightning.reports.levels import metric_label
+from vae_lightning.reports.outliers import window
+from vae_lightning.reports.trials import Search, Trial
 
 __all__ = ["draw_front", "front_of", "hypervolume", "hypervolumes"]
 

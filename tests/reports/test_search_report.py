@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
+from vae_lightning.reports.importances import LEAST, find_importances
+from vae_lightning.reports.outliers import window
+from vae_lightning.reports.pareto_front import front_of, hypervolume, hypervolumes
+from vae_lightning.reports.report import closing_lines, write_report
+from vae_lightning.reports.results import read_jobs
+from vae_lightning.reports.trial_pictures import draw_trials
+from vae_lightning.reports.trials import Search, Trial, read_search
 from vae_lightning.runs.directory import PRUNED
-from vae_lightning.sweeps.importances import LEAST, find_importances
-from vae_lightning.sweeps.outliers import window
-from vae_lightning.sweeps.pareto_front import front_of, hypervolume, hypervolumes
-from vae_lightning.sweeps.report import closing_lines, write_report
-from vae_lightning.sweeps.results import read_jobs
-from vae_lightning.sweeps.trial_pictures import draw_trials
-from vae_lightning.sweeps.trials import Search, Trial, read_search
 
 LR = "optimizer.lr"
 SPACE: dict[str, optuna.distributions.BaseDistribution] = {
@@ -321,9 +321,9 @@ def test_the_dashboard_is_named_where_it_is_installed(
     study = read_search(sweep)
     (sweep / "search.json").write_text(json.dumps({"storage": storage, "study": "s"}))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("vae_lightning.sweeps.report.read_search", lambda _: study)
+    monkeypatch.setattr("vae_lightning.reports.report.read_search", lambda _: study)
     assert "dashboard" not in closing_lines(sweep)
-    monkeypatch.setattr("vae_lightning.sweeps.search_report.find_spec", lambda _: "found")
+    monkeypatch.setattr("vae_lightning.reports.search_report.find_spec", lambda _: "found")
     assert closing_lines(sweep).splitlines()[-1] == f"dashboard  optuna-dashboard {shown}"
 
 

@@ -12,8 +12,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from vae_lightning.config.errors import InputError, one_line
+from vae_lightning.reports.levels import shown
 from vae_lightning.runs.directory import CURVES
-from vae_lightning.sweeps.levels import shown
 
 __all__ = ["draw_sweep_curves", "read_curves"]
 
@@ -60,7 +60,7 @@ def draw_sweep_curves(
 
     Arguments:
         sweep: the sweep's folder.
-        results: the jobs, as :func:`vae_lightning.sweeps.results.read_jobs` returns them.
+        results: the jobs, as :func:`vae_lightning.reports.results.read_jobs` returns them.
         settings: the columns in which configurations differ.
         objective: the metric by which they are ranked, if there is one.
     """

@@ -11,14 +11,12 @@ from pathlib import Path
 import pandas as pd
 
 from vae_lightning.config.errors import one_line
-from vae_lightning.runs.directory import job_folders
-from vae_lightning.runs.rules import SWEEP
-from vae_lightning.sweeps.curves import draw_sweep_curves
-from vae_lightning.sweeps.edges import edge_lines
-from vae_lightning.sweeps.heat_maps import draw_metrics
-from vae_lightning.sweeps.levels import shortened
-from vae_lightning.sweeps.results import ENDED, SweepResults, measured, rank, read_sweep
-from vae_lightning.sweeps.search_report import (
+from vae_lightning.reports.curves import draw_sweep_curves
+from vae_lightning.reports.edges import edge_lines
+from vae_lightning.reports.heat_maps import draw_metrics
+from vae_lightning.reports.levels import shortened
+from vae_lightning.reports.results import ENDED, SweepResults, measured, rank, read_sweep
+from vae_lightning.reports.search_report import (
     best_trials,
     dashboard,
     draw_search,
@@ -26,8 +24,10 @@ from vae_lightning.sweeps.search_report import (
     search_tables,
     trial_table,
 )
-from vae_lightning.sweeps.trade_off import draw_trade_off
-from vae_lightning.sweeps.trials import Search, read_search
+from vae_lightning.reports.trade_off import draw_trade_off
+from vae_lightning.reports.trials import Search, read_search
+from vae_lightning.runs.directory import job_folders
+from vae_lightning.runs.rules import SWEEP
 from vae_lightning.whole_files import write_figure, write_file
 
 __all__ = ["closing_lines", "report_is_due", "write_report"]

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from vae_lightning.config.errors import InputError
+from vae_lightning.reports.curves import read_curves
 from vae_lightning.runs.directory import FAILURE, JOB, PRUNED, RETRIED, job_folders, read_json, read_metrics
-from vae_lightning.sweeps.curves import read_curves
 
 __all__ = ["ENDED", "SweepResults", "axis_column", "measured", "rank", "read_jobs", "read_sweep"]
 

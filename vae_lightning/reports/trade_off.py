@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
-from vae_lightning.sweeps.levels import level_text, ordered_levels, shown
-from vae_lightning.sweeps.outliers import window
+from vae_lightning.reports.levels import level_text, ordered_levels, shown
+from vae_lightning.reports.outliers import window
 
 __all__ = ["draw_trade_off"]
 

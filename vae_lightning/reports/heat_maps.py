@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from vae_lightning.sweeps.levels import level_text, ordered_levels, shown
+from vae_lightning.reports.levels import level_text, ordered_levels, shown
 
 __all__ = ["draw_metrics"]
 
