@@ -12,6 +12,7 @@ from .data.stack_data import StackData
 from .evaluation.probe import linear_probe
 from .models.stack import Stack
 from .models.vae import VAE
+from .runs.loading import load_run
 
 __all__ = [
     "VAE",
@@ -28,4 +29,5 @@ __all__ = [
     "Stack",
     "StackData",
     "linear_probe",
+    "load_run",
 ]
