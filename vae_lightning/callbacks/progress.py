@@ -1,5 +1,6 @@
-"""Progress on the terminal."""
+"""Progress on the terminal, and in the log of the run."""
 
+import logging
 import math
 import sys
 import time
@@ -16,11 +17,16 @@ from vae_lightning.progress_bar import progress_bar
 
 __all__ = ["Progress"]
 
+# The lines of epochs, which the terminal has in any case. conf/hydra/job_logging sends them to train.log.
+log = logging.getLogger(__name__)
+log.propagate = False
+
 
 class Progress(ProgressBar):
     """Shows the progress of training.
 
-    A terminal shows one bar for all epochs, with the loss and the time left. One line per epoch is printed in any case.
+    A terminal shows one bar for all epochs, with the loss and the time left. One line per epoch is printed in any case,
+    and stands in the run's ``train.log``.
 
     Arguments:
         refresh_rate: batches (or blocks) between two updates of the bar.
@@ -80,7 +86,9 @@ class Progress(ProgressBar):
                     several = f" to {max(losses):.2f}" if len(losses) > 1 else ""
                     shown.append(f"{name} {min(losses):.2f}{several}")
             shown.append(f"{time.perf_counter() - self._began:.1f} s")
-            tqdm.write("   ".join(shown), file=sys.stdout)
+            line = "   ".join(shown)
+            tqdm.write(line, file=sys.stdout)
+            log.info("%s", line)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._bar.close()

@@ -56,10 +56,15 @@ def report_is_due(sweep: Path) -> bool:
     return time.time() - ended >= (ended - began) / SHARE
 
 
-def write_report(sweep: Path) -> pd.DataFrame:
-    """Write a sweep's tables and pictures to its folder; return the results of its jobs."""
+def write_report(sweep: Path, objective: str | None = None) -> pd.DataFrame:
+    """Write a sweep's tables and pictures to its folder; return the results of its jobs.
+
+    Arguments:
+        sweep: the sweep's folder.
+        objective: the metric that ranks the configurations of a grid; None for the sweep's own.
+    """
     began = time.time()
-    found = read_sweep(sweep)
+    found = read_sweep(sweep, objective)
     results, ranked, settings, objective = found
     search, unread = _search(sweep)
     write_file(sweep / "results.csv", results.to_csv(index=False))
@@ -94,9 +99,14 @@ def write_report(sweep: Path) -> pd.DataFrame:
     return results
 
 
-def closing_lines(sweep: Path) -> str:
-    """Return the lines that a sweep prints at its end: the best configurations, and the paths of the results."""
-    found = read_sweep(sweep)
+def closing_lines(sweep: Path, objective: str | None = None) -> str:
+    """Return the lines that a sweep prints at its end: the best configurations, and the paths of the results.
+
+    Arguments:
+        sweep: the sweep's folder.
+        objective: as for :func:`write_report`.
+    """
+    found = read_sweep(sweep, objective)
     search, unread = _search(sweep)
     folder = Path(os.path.relpath(sweep))
     best = _best(found, search)

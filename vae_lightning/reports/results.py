@@ -10,10 +10,10 @@ from vae_lightning.config.errors import InputError
 from vae_lightning.reports.curves import read_curves
 from vae_lightning.runs.directory import FAILURE, JOB, PRUNED, RETRIED, job_folders, read_json, read_metrics
 
-__all__ = ["ENDED", "SweepResults", "axis_column", "measured", "rank", "read_jobs", "read_sweep"]
+__all__ = ["ENDED", "SweepResults", "axis_column", "measured", "outcome", "rank", "read_jobs", "read_sweep"]
 
 # Columns that an axis may not have: those of a job, of a configuration, and metrics.
-_COLUMNS = ("job", "status", "why", "runs", "seconds", "epochs", "fit_seconds", "total_seconds")
+_COLUMNS = ("job", "group", "status", "why", "runs", "seconds", "epochs", "fit_seconds", "total_seconds")
 _METRICS = ("train/", "val/", "test/", "probe/", "gradient/")
 # The statuses of jobs that need not run again.
 ENDED = ("complete", "pruned", "retried")
@@ -83,13 +83,14 @@ def rank(results: pd.DataFrame, axes: Sequence[str], objective: str) -> pd.DataF
     return pd.DataFrame(columns).sort_values(objective, ascending=not objective.endswith("_acc"), ignore_index=True)
 
 
-def read_sweep(sweep: Path) -> SweepResults:
-    """Return the results of a sweep; its objective is that of the job that ran last."""
+def read_sweep(sweep: Path, objective: str | None = None) -> SweepResults:
+    """Return the results of a sweep, ranked by a metric; by default that of the job that ran last."""
     jobs = _read_jobs(sweep)
     results = _table(jobs)
     by_time = sorted(jobs, key=lambda job: job.written)
     axes = list(dict.fromkeys(axis for job in by_time for axis in job.axes))
-    objective = next((job.objective for job in reversed(by_time) if job.objective is not None), None)
+    stored = next((job.objective for job in reversed(by_time) if job.objective is not None), None)
+    objective = objective or stored
     ranked = pd.DataFrame() if objective is None else rank(results, axes, objective)
     return SweepResults(results, ranked, [axis for axis in axes if axis != "seed"], objective)
 
@@ -125,7 +126,7 @@ def _read_job(job: Path, name: str) -> _Job:
     objective = None
     try:
         axes, objective = _description(job)
-        row |= axes | _outcome(job)
+        row |= axes | outcome(job)
     except InputError as error:
         row |= axes | {"status": "damaged", "why": str(error).removeprefix(f"{job}/")}
     return _Job(row, [*axes], objective, (job / JOB).stat().st_mtime)
@@ -139,8 +140,8 @@ def _description(job: Path) -> tuple[dict[str, Any], str]:
     return {axis_column(axis): value for axis, value in axes.items()}, objective
 
 
-def _outcome(job: Path) -> dict[str, Any]:
-    """Return a job's status, the reason for it, and its metrics.
+def outcome(job: Path) -> dict[str, Any]:
+    """Return the status of a run or job, the reason for it, and its metrics.
 
     Raises:
         InputError: if a file is damaged.
@@ -166,4 +167,5 @@ def _outcome(job: Path) -> dict[str, Any]:
         if not why:
             raise InputError(f"{job / FAILURE}: is damaged (it has no text); run it again")
         return {"status": "failed", "why": why.splitlines()[0]}
-    return {"status": "unfinished", "why": "still running, or interrupted: run the sweep again to resume"}
+    again = "run the sweep again to resume" if (job / JOB).exists() else f"vae-train resume={job} resumes it"
+    return {"status": "unfinished", "why": f"still running, or interrupted: {again}"}

@@ -37,6 +37,7 @@ __all__ = [
     "locked",
     "read_json",
     "read_metrics",
+    "run_folders",
     "stored_fit",
     "stored_metrics",
     "stored_tracker_ids",
@@ -89,6 +90,19 @@ def job_folders(sweep: Path) -> list[Path]:
         if JOB.name in files and Path(folder) != sweep:
             found.append(Path(folder))
             folders.clear()  # a job's own folders hold no jobs
+    return sorted(found)
+
+
+def run_folders(folder: Path) -> list[Path]:
+    """Return the folders of the runs in a folder, at any depth, in alphabetical order; the folder may itself be a run.
+
+    They are recognised by their configuration, or the ``job.json`` of a job that failed before it had one.
+    """
+    found = []
+    for name, folders, files in os.walk(folder, followlinks=True):
+        if JOB.name in files or (Path(name) / CONFIG).is_file():
+            found.append(Path(name))
+            folders.clear()  # a run's own folders hold no runs
     return sorted(found)
 
 

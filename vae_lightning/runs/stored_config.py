@@ -5,14 +5,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+import yaml
 
 from vae_lightning.config.errors import InputError, one_line
 from vae_lightning.config.moved_names import with_current_names
 from vae_lightning.runs.directory import CONFIG
 from vae_lightning.runs.outputs import check_outputs
 
-__all__ = ["check_same", "config_to_resume", "differences", "read_config", "relocated"]
+__all__ = ["check_same", "comparable_settings", "config_to_resume", "differences", "read_config", "relocated"]
 
 # Options that were added after the first runs, with the values that all of those runs used.
 _LATER_CHOICES = {
@@ -31,6 +31,16 @@ _READ = ("data", "model", "callbacks")
 _WITHOUT_EFFECT = ("run_dir", "restart", "resume", "sweep", "data.root", "data.mirror", "data.block_size", "logger")
 
 
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Reads a stored configuration as OmegaConf does, in a tenth of the time: a report reads hundreds."""
+
+
+# YAML 1.1, which PyYAML reads, takes 1e-3 for a text.
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d[\d_]*)(\.[\d_]*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
 def read_config(run: Path) -> dict[str, Any]:
     """Return the configuration that a run was started with, as plain values.
 
@@ -38,8 +48,8 @@ def read_config(run: Path) -> dict[str, Any]:
         InputError: if the file cannot be read, or does not hold a run's configuration.
     """
     try:
-        config = OmegaConf.to_container(OmegaConf.load(run / CONFIG))
-    except Exception as error:  # OmegaConf exports no common base class for the YAML parser's errors
+        config = yaml.load((run / CONFIG).read_bytes(), _Loader)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise InputError(f"{run / CONFIG}: cannot be read: {one_line(error)}") from error
     if not isinstance(config, dict) or not all(isinstance(config.get(name), dict) for name in _READ):
         raise InputError(f"{run / CONFIG}: must have data, model and callbacks as mappings, as vae-train writes them")
@@ -81,13 +91,18 @@ def config_to_resume(run: Path) -> dict[str, Any]:
 
 def differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return the differences that affect a run's metrics, e.g. ``latent_dim: 20, now 10``."""
-    left, right = (dict(_leaves(_comparable(config))) for config in (there, now))
+    left, right = comparable_settings(there), comparable_settings(now)
     keys = sorted(left.keys() | right.keys())
     return [
         f"{key}: {left.get(key, 'not set')}, now {right.get(key, 'not set')}"
         for key in keys
         if left.get(key, ...) != right.get(key, ...)
     ]
+
+
+def comparable_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values that affect a run's metrics, by key, whatever version stored the configuration."""
+    return dict(_leaves(_comparable(config)))
 
 
 def check_same(run: Path, config: Mapping[str, Any]) -> None:
