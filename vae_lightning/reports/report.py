@@ -1,11 +1,9 @@
 """The report of a sweep: results.csv, summary.md and report.html; of a search, also trials.csv."""
 
-import base64
 import os
 import shlex
 import time
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 
 import pandas as pd
@@ -14,10 +12,13 @@ from vae_lightning.config.errors import one_line
 from vae_lightning.reports.curves import draw_sweep_curves
 from vae_lightning.reports.edges import edge_lines
 from vae_lightning.reports.heat_maps import draw_metrics
+from vae_lightning.reports.importances import find_importances
 from vae_lightning.reports.levels import shortened
-from vae_lightning.reports.results import ENDED, SweepResults, measured, rank, read_sweep
+from vae_lightning.reports.page.page import write_page
+from vae_lightning.reports.results import ENDED, SweepResults, measured, read_sweep
 from vae_lightning.reports.search_report import (
     best_trials,
+    chosen,
     dashboard,
     draw_search,
     search_counts,
@@ -77,25 +78,18 @@ def write_report(sweep: Path, objective: str | None = None) -> pd.DataFrame:
         head = f"{search_counts(search)}. {head}"
         write_file(sweep / "trials.csv", trial_table(search).to_csv(index=False))
     markdown = [f"# {sweep.name}", head]
-    html = [f"<h1>{escape(sweep.name)}</h1><p>{escape(head)}</p>"]
     for title, table in _tables(found, search):
         markdown += [f"## {title}", _markdown(table)]
-        html += [f"<h2>{escape(title)}</h2>", table.to_html(index=False, border=0, justify="left")]
+    importances = find_importances(search) if search is not None else []
     # The points of a search lie on no grid.
-    pictures = draw_metrics(ranked, settings) if search is None else draw_search(search)
+    pictures = draw_metrics(ranked, settings) if search is None else draw_search(search, importances)
     pictures += draw_trade_off(ranked, settings) + draw_sweep_curves(sweep, results, settings, objective)
     for name in PICTURES - {name for name, _, _ in pictures}:  # left by a report on fewer jobs
         (sweep / "figures" / f"{name}.png").unlink(missing_ok=True)
-    for name, title, figure in pictures:
-        data = base64.b64encode(write_figure(sweep / "figures" / f"{name}.png", figure)).decode()
-        html.append(f'<h2>{escape(title)}</h2><img alt="{escape(title)}" src="data:image/png;base64,{data}">')
-    links = "".join(
-        f'<tr><td><a href="{escape(job)}/">{escape(job)}</a></td><td>{escape(status)}</td><td>{escape(why)}</td></tr>'
-        for job, status, why in zip(results["job"], results["status"], results["why"], strict=True)
-    )
-    html.append(f"<h2>Jobs</h2><table>{links}</table>")
+    for name, _, figure in pictures:
+        write_figure(sweep / "figures" / f"{name}.png", figure)
     write_file(sweep / "summary.md", "\n\n".join(markdown) + "\n")
-    write_file(sweep / "report.html", _PAGE.format(title=escape(sweep.name), body="\n".join(html)))
+    write_page(sweep / "report.html", sweep, sweep.name, found, search, head, importances)
     return results
 
 
@@ -118,9 +112,9 @@ def closing_lines(sweep: Path, objective: str | None = None) -> str:
     ]
     if search is None:
         lines[1:1] = [f"{'':10} {line}" for line in edge_lines(sweep, found.jobs, found.ranked, found.settings)]
-    chosen = _chosen(found, search)
-    if len(chosen) and not several:
-        of_test = _formatted(chosen, [], ["test/loss", "probe/test_acc"]).iloc[0].drop("runs")
+    best_row = chosen(found, search)
+    if len(best_row) and not several:
+        of_test = _formatted(best_row, [], ["test/loss", "probe/test_acc"]).iloc[0].drop("runs")
         lines[1:1] = [f"{'test':10} {'   '.join(f'{name} {value}' for name, value in of_test.items())}"] * bool(
             len(of_test)
         )
@@ -138,19 +132,6 @@ def closing_lines(sweep: Path, objective: str | None = None) -> str:
     if search is not None and (command := dashboard(sweep)):
         lines.append(f"{'dashboard':10} {command}")
     return "\n".join(lines)
-
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
-<style>
-body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222 }}
-table {{ border-collapse: collapse }}
-td, th {{ padding: .2rem .9rem .2rem 0; border-bottom: 1px solid #ddd; text-align: left }}
-img {{ max-width: 100% }}
-</style></head><body>
-{body}
-</body></html>
-"""
 
 
 def _search(sweep: Path) -> tuple[Search | None, str]:
@@ -182,15 +163,6 @@ def _best(found: SweepResults, search: Search | None) -> list[tuple[str, str]]:
     ]
 
 
-def _chosen(found: SweepResults, search: Search | None) -> pd.DataFrame:
-    """Return the row of the best configuration; no row if it has no complete job in this folder."""
-    results, ranked, settings, objective = found
-    if search is None or objective is None:
-        return ranked.head(1)
-    jobs = [job for trial in best_trials(search)[:1] for job in trial.jobs]
-    return rank(results[results["job"].isin(jobs)], settings, objective).head(1)
-
-
 def _unranked(found: SweepResults) -> str | None:
     """Return why no configuration is ranked although jobs are complete, and what to do; None if there is no need."""
     complete = found.jobs[found.jobs["status"] == "complete"].dropna(axis="columns", how="all")
@@ -209,9 +181,9 @@ def _unranked(found: SweepResults) -> str | None:
 def _tables(found: SweepResults, search: Search | None) -> list[tuple[str, pd.DataFrame]]:
     results, ranked, settings, objective = found
     tables = []
-    chosen = _chosen(found, search)
-    if len(chosen) and (search is None or len(search.objectives) == 1):
-        tables.append(("Test metrics of the best configuration", _formatted(chosen, settings, SHOWN_OF_TEST)))
+    best = chosen(found, search)
+    if len(best) and (search is None or len(search.objectives) == 1):
+        tables.append(("Test metrics of the best configuration", _formatted(best, settings, SHOWN_OF_TEST)))
     if search is not None:
         tables += search_tables(search)
     elif objective is not None and len(ranked):

@@ -3,7 +3,7 @@
 import math
 import os
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -11,18 +11,18 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from vae_lightning.reports.importances import draw_importances, find_importances
+from vae_lightning.reports.importances import Importances, draw_importances
 from vae_lightning.reports.levels import shortened
 from vae_lightning.reports.pareto_front import draw_front, front_of
-from vae_lightning.reports.results import axis_column, measured
+from vae_lightning.reports.results import SweepResults, axis_column, measured, rank
 from vae_lightning.reports.trial_pictures import draw_trials
 from vae_lightning.reports.trials import Search, Trial
 from vae_lightning.runs.directory import read_json
 from vae_lightning.sweeps.study import SEARCH, STUDY, shown_storage
 
-__all__ = ["best_trials", "dashboard", "draw_search", "search_counts", "search_tables", "trial_table"]
+__all__ = ["best_trials", "chosen", "dashboard", "draw_search", "search_counts", "search_tables", "trial_table"]
 
-# The most trials in the tables of summary.md and report.html; trials.csv has all of them.
+# The most trials in the tables of summary.md; trials.csv and report.html have all of them.
 MOST_ROWS = 50
 
 
@@ -56,6 +56,15 @@ def best_trials(search: Search) -> list[Trial]:
     return [trial for trial in search.best_first() if trial.state == "complete"]
 
 
+def chosen(found: SweepResults, search: Search | None) -> pd.DataFrame:
+    """Return the row of the best configuration; no row if it has no complete job in this folder."""
+    results, ranked, settings, objective = found
+    if search is None or objective is None:
+        return ranked.head(1)
+    jobs = [job for trial in best_trials(search)[:1] for job in trial.jobs]
+    return rank(results[results["job"].isin(jobs)], settings, objective).head(1)
+
+
 def search_counts(search: Search) -> str:
     """Return how many trials have which state, and what pruning has saved."""
     states = pd.Series([trial.state for trial in search.trials], dtype=object).value_counts()
@@ -80,9 +89,8 @@ def search_counts(search: Search) -> str:
     )
 
 
-def draw_search(search: Search) -> list[tuple[str, str, Figure]]:
+def draw_search(search: Search, importances: Sequence[Importances]) -> list[tuple[str, str, Figure]]:
     """Return the name, title and figure of each picture of the trials."""
-    importances = find_importances(search)
     pictures = draw_trials(search, [*importances[0].mean] if importances else [])
     front = draw_front(search) if len(search.objectives) > 1 else []
     return [*front, *pictures[:1], *draw_importances(search, importances), *pictures[1:]]
