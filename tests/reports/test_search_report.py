@@ -97,9 +97,7 @@ def search_of(values: Sequence[Sequence[float]], higher: Sequence[bool]) -> Sear
 
 
 def pictures(sweep: Path) -> set[str]:
-    names = {path.stem for path in sweep.glob("figures/*")}
-    assert (sweep / "report.html").read_text().count('src="data:image/png') == len(names)
-    return names
+    return {path.stem for path in sweep.glob("figures/*")}
 
 
 # The front and its volume.
@@ -177,6 +175,7 @@ def test_the_trials_are_listed_best_first_with_those_that_do_not_count_left_out(
     assert 26 not in table["number"].to_list()
     assert sorted(table[LR][:24]) == pytest.approx(sorted(params_of(place)[LR] for place in range(24)))
     summary, page = ((sweep / name).read_text() for name in ("summary.md", "report.html"))
+    page = page.partition('id="content">')[2].partition("</script>")[0]
     counts = "28 trials: 24 complete, 1 pruned, 1 failed, 1 running, 1 waiting; 194 of 200 epochs trained"
     for text in (summary, page, closing_lines(sweep)):
         assert counts in text
@@ -186,7 +185,7 @@ def test_the_trials_are_listed_best_first_with_those_that_do_not_count_left_out(
     assert f"| {best['val/loss']:.2f} ± 0.50 | {best['number']} | complete | " in summary
     assert f"{best[LR]:.4g}" in summary
     assert "Jobs that are not complete" not in summary
-    assert "<b>" not in page.replace("<b>T</b>", "")
+    assert "<b>" not in page
 
 
 def test_the_closing_lines_name_the_five_best_and_only_the_first_is_called_best(tmp_path: Path) -> None:

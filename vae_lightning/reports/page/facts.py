@@ -110,9 +110,10 @@ def _origin(environments: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     for environment in environments:
         with suppress(TypeError, ValueError):
             started.append(datetime.fromisoformat(str(environment.get("started"))).strftime("%Y-%m-%d %H:%M %Z"))
+    started.sort()
     return {
         "command": distinct(str(environment.get("command", "")) for environment in environments),
-        "started": min(started, default="") + f", the last job {max(started)}" * (len({*started}) > 1),
+        "started": ", the last job ".join(dict.fromkeys([*started[:1], *started[-1:]])),
         "versions": distinct(
             ", ".join(f"{name} {version}" for name, version in part(environment, "versions").items() if version)
             for environment in environments
