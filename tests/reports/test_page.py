@@ -31,9 +31,9 @@ def browser() -> Iterator[Any]:
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
         pytest.skip("needs Chromium: apt-get install chromium")
-    with playwright.sync_playwright() as started:
-        with started.chromium.launch(executable_path=chromium, args=["--no-sandbox"]) as running:
-            yield running
+    options = {"executable_path": chromium, "args": ["--no-sandbox"]}
+    with playwright.sync_playwright() as started, started.chromium.launch(**options) as running:
+        yield running
 
 
 @pytest.fixture

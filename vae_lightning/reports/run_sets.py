@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from vae_lightning.config.errors import InputError
+from vae_lightning.reports.page.page import write_page
 from vae_lightning.reports.results import SweepResults, axis_column, outcome, rank
 from vae_lightning.runs.directory import run_folders
 from vae_lightning.runs.stored_config import comparable_settings, read_config
@@ -84,10 +85,16 @@ def read_runs(folders: Sequence[Path], base: Path, objective: str | None = None)
 
 
 def write_run_set(folder: Path, found: SweepResults) -> list[Path]:
-    """Write the table of all runs as ``results.csv`` to a folder; return the paths of the files."""
-    table = folder / "results.csv"
+    """Write the table of all runs, ``results.csv``, and the page, ``report.html``, to a folder; return their paths.
+
+    Arguments:
+        folder: the folder, to which the column ``job`` is relative.
+        found: the runs, as :func:`read_runs` returns them.
+    """
+    table, page = folder / "results.csv", folder / "report.html"
     write_file(table, found.jobs.to_csv(index=False))
-    return [table]
+    write_page(page, folder, folder.resolve().name, found, None)
+    return [table, page]
 
 
 def _columns(settings: Sequence[Mapping[str, Any]]) -> dict[str, str]:

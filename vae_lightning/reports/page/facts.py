@@ -7,12 +7,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from vae_lightning.config.errors import InputError
 from vae_lightning.reports.levels import ordered_levels, shortened
 from vae_lightning.reports.results import SweepResults
-from vae_lightning.runs.directory import CONFIG, ENVIRONMENT, read_json
+from vae_lightning.runs.directory import ENVIRONMENT, read_json
+from vae_lightning.runs.stored_config import read_config
 
 __all__ = ["read_facts"]
 
@@ -27,7 +26,7 @@ MOST = 8
 def read_facts(base: Path, jobs: Sequence[str], found: SweepResults) -> list[tuple[str, str]]:
     """Return the facts as pairs of a name and a text; those that no file tells are left out.
 
-    The configuration is read from one job, because reading one takes 20 ms; what varies is named from the results.
+    The configuration is read from one job; what varies is named from the results.
 
     Arguments:
         base: the folder to which the names are relative.
@@ -50,10 +49,8 @@ def read_facts(base: Path, jobs: Sequence[str], found: SweepResults) -> list[tup
 def _config(base: Path, jobs: Iterable[str]) -> dict[str, Any]:
     """Return the first configuration that can be read."""
     for job in jobs:
-        with suppress(Exception):  # whatever YAML's parser raises: another job tells the same
-            config = OmegaConf.to_container(OmegaConf.load(base / job / CONFIG), resolve=False)
-            if isinstance(config, dict):
-                return {str(key): value for key, value in config.items()}
+        with suppress(InputError):  # another job tells the same
+            return read_config(base / job)
     return {}
 
 
