@@ -5,14 +5,15 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 from uuid import uuid4
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["COMPRESSION", "leftovers", "write_figure", "write_file", "write_json"]
+__all__ = ["COMPRESSION", "leftovers", "whole_file", "write_figure", "write_file", "write_json"]
 
 
 # zlib's level for PNG files: the default makes them 6 % smaller and takes twice as long.
@@ -21,18 +22,26 @@ COMPRESSION = 4
 
 def write_file(path: Path, content: str | bytes) -> None:
     """Write a file atomically: a crash leaves either the old file or the new one."""
+    with whole_file(path) as file:
+        file.write(content if isinstance(content, bytes) else content.encode())
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file to write to, which replaces that at ``path`` when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # A unique name, because parallel jobs of a sweep, possibly on several machines, may write the same file.
     part = path.with_name(f"{path.name}.{uuid4().hex[:8]}.part")
     try:
         with part.open("wb") as file:
-            file.write(content if isinstance(content, bytes) else content.encode())
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
-    except OSError as error:
+    except BaseException as error:
         part.unlink(missing_ok=True)
-        error.filename = str(path)  # of a full disk, the system gives no name
+        if isinstance(error, OSError):
+            error.filename = str(path)  # of a full disk, the system gives no name
         raise
 
 

@@ -17,7 +17,7 @@ from vae_lightning.data.blocks import Blocks
 from vae_lightning.data.images import ByteImages, LabelledImages
 from vae_lightning.data.order import BlockSampler, StoredOrder
 from vae_lightning.data.rules import check_leaves_training
-from vae_lightning.data.split import set_apart
+from vae_lightning.data.split import positions_apart
 from vae_lightning.streams import generator
 
 __all__ = ["ImageDataModule", "ImageOptions"]
@@ -62,6 +62,10 @@ class ImageDataModule(LightningDataModule):
             from ``split_seed``. ``"threshold"``: pixels are white from a grey value of one half upwards.
         device: where the images are kept, ``"cpu"`` or an accelerator such as ``"cuda"``.
 
+    Attributes:
+        positions: after :meth:`setup`, the positions of the images of ``train``, ``val`` and ``test`` among those that
+            :meth:`read` returns, ascending, ``(N,)``.
+
     Raises:
         InputError: if an argument breaks its rule (:mod:`vae_lightning.data.rules`); in :meth:`setup`, if ``val_size``
             leaves no images for training, there is no such device, or the shape of the images is not
@@ -87,6 +91,7 @@ class ImageDataModule(LightningDataModule):
         self.val_size, self.split_seed, self.seed = val_size, split_seed, seed
         self.binarisation, self.device = binarisation, device
         self.train: ByteImages | None = None
+        self.positions: dict[str, Tensor] = {}
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -114,7 +119,9 @@ class ImageDataModule(LightningDataModule):
                     f"{type(self).__name__} reads images of shape {shape}, but its image_shape is {self.image_shape}"
                 )
         check_leaves_training(self.val_size, len(train.labels))
-        val, rest = set_apart(train, self.val_size, generator(self.split_seed, "split"))
+        of_val, of_rest = positions_apart(train.labels, self.val_size, generator(self.split_seed, "split"))
+        self.positions = {"train": of_rest, "val": of_val, "test": torch.arange(len(test.labels))}
+        rest, val = train.subset(of_rest), train.subset(of_val)
         parts = [part.to(self.device) for part in (rest, val, test)]
         if self.binarisation == "threshold":
             parts = [part._replace(images=(part.images >= 128).to(torch.uint8) * 255) for part in parts]

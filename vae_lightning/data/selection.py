@@ -1,4 +1,4 @@
-"""Selections of a few evenly spaced images."""
+"""Selections of images: splits, and a few evenly spaced ones."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -8,10 +8,14 @@ from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
 
+from vae_lightning.config.errors import InputError
 from vae_lightning.data.image_data_module import ImageDataModule
 from vae_lightning.models.batch import images_of, labels_of
 
-__all__ = ["places", "spread", "validation_batches", "watched_images"]
+__all__ = ["SPLITS", "places", "split_batches", "spread", "validation_batches", "watched_images"]
+
+# The stage of a datamodule's setup for each split.
+SPLITS = {"train": "fit", "val": "validate", "test": "test"}
 
 
 def places(available: int, count: int) -> Tensor:
@@ -31,6 +35,31 @@ def spread(batches: Iterable[Any], count: int, image_shape: Sequence[int]) -> tu
     images, labels = torch.cat([part for part, _ in pairs]), [part for _, part in pairs if part is not None]
     chosen = places(len(images), count)
     return images[chosen], torch.cat(labels).flatten()[chosen] if len(labels) == len(pairs) else None
+
+
+def split_batches(data: LightningDataModule, split: str) -> Any:
+    """Return the batches of a split in a fixed order, after the datamodule's ``prepare_data`` and ``setup``.
+
+    Arguments:
+        data: the datamodule.
+        split: ``train``, ``val`` or ``test``.
+
+    Raises:
+        InputError: if the data have no such images, or the order of the training images is not known.
+    """
+    if split == "train" and not isinstance(data, ImageDataModule):
+        raise InputError(
+            "split=train: must be test or val, unless data is an ImageDataModule, which orders its training images"
+        )
+    data.prepare_data()
+    data.setup(SPLITS[split])
+    if isinstance(data, ImageDataModule) and split == "train":
+        assert data.train is not None
+        return data.ordered_dataloader(data.train)
+    batches = data.test_dataloader() if split == "test" else validation_batches(data)
+    if not len(batches):
+        raise InputError(f"split={split}: must be another, because the data have no such images")
+    return batches
 
 
 def validation_batches(data: LightningDataModule) -> Any:

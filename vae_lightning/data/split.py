@@ -5,14 +5,19 @@ from torch import Tensor
 
 from vae_lightning.data.images import LabelledImages
 
-__all__ = ["set_apart", "stratified_order"]
+__all__ = ["positions_apart", "set_apart", "stratified_order"]
 
 
 def set_apart(data: LabelledImages, count: int, generator: torch.Generator) -> tuple[LabelledImages, LabelledImages]:
     """Return ``count`` images, stratified by label, and the remaining images, both in their original order."""
-    order = stratified_order(data.labels, generator)
-    chosen, rest = (data.subset(part.sort().values) for part in (order[:count], order[count:]))
+    chosen, rest = map(data.subset, positions_apart(data.labels, count, generator))
     return chosen, rest
+
+
+def positions_apart(labels: Tensor, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return the positions of ``count`` images, stratified by label, and of the remaining images, both ascending."""
+    order = stratified_order(labels, generator)
+    return order[:count].sort().values, order[count:].sort().values
 
 
 def stratified_order(labels: Tensor, generator: torch.Generator) -> Tensor:

@@ -13,10 +13,9 @@ from lightning.pytorch import LightningDataModule
 from vae_lightning import cpu
 from vae_lightning.callbacks.figures import Figures
 from vae_lightning.callbacks.linear_probe import LinearProbe
-from vae_lightning.config.errors import InputError, one_line
+from vae_lightning.config.errors import one_line
 from vae_lightning.config.targets import build
-from vae_lightning.data.image_data_module import ImageDataModule
-from vae_lightning.data.selection import places, validation_batches
+from vae_lightning.data.selection import places, split_batches, validation_batches
 from vae_lightning.evaluation.curves import draw_curves
 from vae_lightning.evaluation.features import encode_images
 from vae_lightning.evaluation.kl_parts import kl_parts
@@ -56,10 +55,6 @@ class Evaluation:
         cpu.prepare()
         self.config, self.options, self.split = config, options, str(options["split"])
         self.data: Any = build("data", config["data"], LightningDataModule)
-        if self.split == "train" and not isinstance(self.data, ImageDataModule):
-            raise InputError(
-                "split=train: must be test or val, unless data is an ImageDataModule, which orders its training images"
-            )
         self.vae = load_vae(checkpoint, config["model"].get("_target_"))
         self.epoch = weights_epoch(checkpoint)
         node = config["callbacks"].get("probe")
@@ -75,7 +70,7 @@ class Evaluation:
             options["trainer"], self.vae, config["data"].get("batch_size", 1), resumed=Path(options["run"])
         )
         self.sampling_precision = chosen_matmul_precision(options["trainer"], self.vae, options["chunk_size"])
-        self.batches = self._batches()
+        self.batches: Any = split_batches(self.data, self.split)
         self.images = torch.cat([self.vae.examples(batch) for batch in self.batches])
         # Evenly spaced, because published images are sorted, by label or by origin.
         self.chosen = places(len(self.images), options["images"] or len(self.images))
@@ -174,19 +169,6 @@ class Evaluation:
                 log.warning("%s: cannot be drawn: %s", run / CURVES, one_line(error))
             else:
                 write_figure(folder / "curves.png", drawn)
-
-    def _batches(self) -> Any:
-        """Return the split's batches, unshuffled."""
-        self.data.prepare_data()
-        self.data.setup({"test": "test", "val": "validate", "train": "fit"}[self.split])
-        batches: Any
-        if self.split == "train":
-            batches = self.data.ordered_dataloader(self.data.train)
-        else:
-            batches = self.data.test_dataloader() if self.split == "test" else validation_batches(self.data)
-            if not len(batches):
-                raise InputError(f"split={self.split}: must be another, because the data have no such images")
-        return batches
 
     def _posterior_results(self) -> dict[str, Any]:
         posterior, prior = encode_all(self.vae, self.images)
