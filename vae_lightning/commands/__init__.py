@@ -1,1 +1,1 @@
-"""Commands: vae-train, vae-eval, vae-export and vae-report."""
+"""Commands: vae-train, vae-eval, vae-encode, vae-export and vae-report."""

@@ -18,7 +18,7 @@ from vae_lightning.runs.checking import check_config
 from vae_lightning.runs.directory import EVALUATION, find_checkpoint, stored_metrics
 from vae_lightning.runs.processes import local_devices
 from vae_lightning.runs.sizes import FLOAT
-from vae_lightning.runs.stored_config import read_config
+from vae_lightning.runs.stored_config import read_config, with_data
 from vae_lightning.signals import resumes_by
 from vae_lightning.whole_files import write_json
 
@@ -59,8 +59,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     check(options, RULES)
     run, split = Path(options["run"]), options["split"]
     checkpoint = find_checkpoint(run, options["checkpoint"])
-    config = read_config(run)
-    config["data"] |= {key: value for key, value in options["data"].items() if value is not None}
+    config = with_data(read_config(run), options["data"])
     _check_together(options, config)
     stored = stored_metrics(run) or {}
 

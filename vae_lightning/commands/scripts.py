@@ -12,7 +12,7 @@ from vae_lightning.deferred_imports import defer_imports
 from vae_lightning.signals import interruptible
 from vae_lightning.terminal import announce, prepare_streams
 
-__all__ = ["evaluate", "export", "report", "started", "train"]
+__all__ = ["encode", "evaluate", "export", "report", "started", "train"]
 
 
 def train() -> None:
@@ -23,6 +23,11 @@ def train() -> None:
 def evaluate() -> None:
     """Run vae-eval."""
     _run("vae-eval", "evaluate")
+
+
+def encode() -> None:
+    """Run vae-encode."""
+    _run("vae-encode", "encode")
 
 
 def export() -> None:

@@ -24,6 +24,7 @@ __all__ = [
     "FAILURE",
     "FIT",
     "JOB",
+    "LATENTS",
     "METRICS",
     "PRUNED",
     "RETRIED",
@@ -51,6 +52,7 @@ CURVES = Path("metrics.csv")
 FIT = Path("fit.json")  # written when the fit has ended, with its metrics; only the test is left then
 METRICS = Path("metrics.json")  # written last: if it is there, the run is complete
 EVALUATION = Path("evaluation.json")
+LATENTS = Path("latents.npz")  # written by vae-encode
 EXPORT = Path("export")  # a folder: the networks in ONNX
 TRACKERS = Path("trackers.json")  # each tracker's ID for the run
 JOB = Path("job.json")  # in a sweep: the axes with their values in this job, the objective, a fingerprint
@@ -210,5 +212,5 @@ def clear(run: Path) -> None:
     for name in ("checkpoints", "tensorboard", "figures", EXPORT):
         shutil.rmtree(run / name, ignore_errors=True)
     outcomes = (METRICS, PRUNED, RETRIED, FAILURE)
-    for file in (*outcomes, FIT, ENVIRONMENT, EVALUATION, TRACKERS, CONFIG, CURVES, "hparams.yaml"):
+    for file in (*outcomes, FIT, ENVIRONMENT, EVALUATION, LATENTS, TRACKERS, CONFIG, CURVES, "hparams.yaml"):
         (run / file).unlink(missing_ok=True)

@@ -9,10 +9,19 @@ import yaml
 
 from vae_lightning.config.errors import InputError, one_line
 from vae_lightning.config.moved_names import with_current_names
+from vae_lightning.config.targets import rules_of
 from vae_lightning.runs.directory import CONFIG
 from vae_lightning.runs.outputs import check_outputs
 
-__all__ = ["check_same", "comparable_settings", "config_to_resume", "differences", "read_config", "relocated"]
+__all__ = [
+    "check_same",
+    "comparable_settings",
+    "config_to_resume",
+    "differences",
+    "read_config",
+    "relocated",
+    "with_data",
+]
 
 # Options that were added after the first runs, with the values that all of those runs used.
 _LATER_CHOICES = {
@@ -41,19 +50,35 @@ _Loader.add_implicit_resolver(
 )
 
 
-def read_config(run: Path) -> dict[str, Any]:
-    """Return the configuration that a run was started with, as plain values.
+def read_config(run: Path, name: Path = CONFIG) -> dict[str, Any]:
+    """Return the configuration that a run was started with, as plain values; interpolations stay as they are written.
+
+    Arguments:
+        run: the folder.
+        name: the file in it.
 
     Raises:
         InputError: if the file cannot be read, or does not hold a run's configuration.
     """
     try:
-        config = yaml.load((run / CONFIG).read_bytes(), _Loader)
+        config = yaml.load((run / name).read_bytes(), _Loader)
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise InputError(f"{run / CONFIG}: cannot be read: {one_line(error)}") from error
+        raise InputError(f"{run / name}: cannot be read: {one_line(error)}") from error
     if not isinstance(config, dict) or not all(isinstance(config.get(name), dict) for name in _READ):
-        raise InputError(f"{run / CONFIG}: must have data, model and callbacks as mappings, as vae-train writes them")
+        raise InputError(f"{run / name}: must have data, model and callbacks as mappings, as vae-train writes them")
     return _in_batches({str(key): value for key, value in config.items()})
+
+
+def with_data(config: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run's configuration with arguments of its data replaced; with ``_target_``, the data are others.
+
+    Arguments:
+        config: the configuration.
+        given: the arguments. One of None stays as it is in the run; other data have it only if they have a rule for it.
+    """
+    rules = rules_of(str(given.get("_target_"))) or {}
+    own = {key: value for key, value in given.items() if value is not None or key in rules}
+    return {**config, "data": own if "_target_" in own else {**config["data"], **own}}
 
 
 def _in_batches(config: dict[str, Any]) -> dict[str, Any]:
