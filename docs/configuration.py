@@ -12,7 +12,7 @@ import yaml
 
 CONF = Path(__file__).parents[1] / "conf"
 PAGE = Path(__file__).with_suffix(".md")
-COMMANDS = {"train": "vae-train", "evaluate": "vae-eval", "export": "vae-export"}
+COMMANDS = {"train": "vae-train", "evaluate": "vae-eval", "encode": "vae-encode", "export": "vae-export"}
 
 # Comment of a key that has none itself and directly follows another key.
 DITTO = "〃"

@@ -3,7 +3,7 @@
 python docs/schema.py
 
 how_to/editor.md shows how to use it in an editor. The root describes an experiment, conf/train.yaml and conf/debug;
-``definitions`` has an entry for the files of each group, and for evaluate.yaml and export.yaml. The schema follows
+``definitions`` has an entry for the files of each group, and for those of the other commands. The schema follows
 draft 7, which yaml-language-server supports best. ``errorMessage`` and ``enumDescriptions`` are extensions of that
 server; other validators ignore them.
 """
@@ -19,7 +19,7 @@ from configuration import File, Key, explained, files, without_ditto
 from lightning.pytorch import Trainer
 from omegaconf import OmegaConf
 
-from vae_lightning.commands.rules import EVALUATE, EXPORT
+from vae_lightning.commands.rules import ENCODE, EVALUATE, EXPORT
 from vae_lightning.config.moved_names import MOVED
 from vae_lightning.config.rules import Rule, anything, optional, several, text
 from vae_lightning.config.targets import rules_of
@@ -67,6 +67,7 @@ OTHER_FILES = {
     "help": "The text of --help.",
     "evaluate": "The settings of vae-eval.",
     "protocol": "How many images and samples vae-eval estimates log p(x) from.",
+    "encode": "The settings of vae-encode.",
     "export": "The settings of vae-export.",
 }
 OF_DEFAULTS = "The files that this one builds on or chooses; of two that set a key, the later one wins."
@@ -101,7 +102,7 @@ def page() -> str:
 def schema() -> Schema:
     """Return the schema."""
     found = _found()
-    train, evaluate, export = ({key.name: key for key in file.keys} for file in found[""])
+    train, evaluate, encode, export = ({key.name: key for key in file.keys} for file in found[""])
     protocol = {key.name: key for key in _keys(found["protocol"])}
     classes = _classes(found)
     return {
@@ -116,6 +117,7 @@ def schema() -> Schema:
             "keys_of_experiment": _experiment(found, train),
             "keys_of_evaluate": _evaluate({**evaluate, **protocol}),
             "keys_of_protocol": _closed({name: _value(EVALUATE[name], key) for name, key in protocol.items()}),
+            "keys_of_encode": _encode(encode),
             "keys_of_export": _command(EXPORT, export),
             **{f"choice_of_{_flat(group)}": _choice(found[group], about) for group, about in _all_groups()},
             **{f"keys_of_{part}": _node(_named(found, part), classes) for part in [*CHECKED, *NETWORKS]},
@@ -262,10 +264,16 @@ def _command(rules: Mapping[str, Rule], keys: Mapping[str, Key]) -> Schema:
     return _closed(properties | more)
 
 
-def _evaluate(keys: Mapping[str, Key]) -> Schema:
-    file = _command(EVALUATE, keys)
+def _encode(keys: Mapping[str, Key], rules: Mapping[str, Rule] = ENCODE) -> Schema:
+    """Return the schema of a command that also replaces keys of the run's data."""
+    file = _command(rules, keys)
     data = {name.removeprefix("data."): _value(MOVED_DATA, key) for name, key in keys.items() if "data." in name}
     file["properties"]["data"] = {"description": _sentences(keys["data"].comment), "type": "object", **_closed(data)}
+    return file
+
+
+def _evaluate(keys: Mapping[str, Key]) -> Schema:
+    file = _encode(keys, EVALUATE)
     file["properties"]["trainer"] = _place("trainer", GROUPS["trainer"])
     return file
 

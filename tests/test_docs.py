@@ -23,7 +23,7 @@ from omegaconf import OmegaConf, open_dict
 
 from vae_lightning.commands.arguments import hydra_arguments
 from vae_lightning.commands.command import CONF
-from vae_lightning.commands.rules import EVALUATE, EXPORT
+from vae_lightning.commands.rules import ENCODE, EVALUATE, EXPORT
 from vae_lightning.config.resolving import resolved
 from vae_lightning.config.rules import check
 from vae_lightning.runs.checking import check_config
@@ -41,9 +41,11 @@ PAGES = {
     )
 }
 # Programs that are run, and those that are not.
-RUN = ("vae-train", "vae-eval", "vae-export", "vae-report", "python", "torchrun")
+RUN = ("vae-train", "vae-eval", "vae-encode", "vae-export", "vae-report", "python", "torchrun")
 NEITHER_RUN = ("make", "pip", "source", "tensorboard")
-MODULES = {"vae-train": "train", "vae-eval": "evaluate", "vae-export": "export", "vae-report": "report"}
+MODULES = {"vae-train": "train", "vae-report": "report"}
+MODULES |= {"vae-eval": "evaluate", "vae-encode": "encode", "vae-export": "export"}
+OTHER_RULES = {"vae-eval": EVALUATE, "vae-encode": ENCODE, "vae-export": EXPORT}
 
 # What stands for something of the user's own.
 PLACEHOLDERS = {"DIR": "outputs/runs/first", "HOST": "localhost", "NAME": "long"}
@@ -245,7 +247,7 @@ def test_every_command_composes(name: str, folder: Path, monkeypatch: pytest.Mon
     Path("outputs/runs/2026-01-31_12-00-00").mkdir(parents=True)
     if name == "conf":  # in its comments
         comments = "\n".join(path.read_text() for path in CONF.rglob("*.yaml"))
-        commands = re.findall(r"^# +((?:vae-train|vae-eval|vae-export) .*)$", comments, re.MULTILINE)
+        commands = re.findall(r"^# +((?:vae-train|vae-eval|vae-encode|vae-export) .*)$", comments, re.MULTILINE)
         assert len(commands) > 5
     else:
         commands = [step.text for step in steps(PAGES[name]) if step.kind == "command"]
@@ -289,7 +291,7 @@ def check_composes(program: str, arguments: list[str]) -> None:
         if program == "vae-train":
             check_config(config)
         else:
-            check(config, EVALUATE if program == "vae-eval" else EXPORT)
+            check(config, OTHER_RULES[program])
 
 
 class OptionsParsed(Exception):  # noqa: N818  # no error

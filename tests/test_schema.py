@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 import vae_lightning
 from vae_lightning.commands.command import CONF
-from vae_lightning.commands.rules import EVALUATE, EXPORT
+from vae_lightning.commands.rules import ENCODE, EVALUATE, EXPORT
 from vae_lightning.config.moved_names import MOVED
 from vae_lightning.config.rules import Rule
 from vae_lightning.config.targets import rules_of
@@ -217,7 +217,11 @@ def test_a_mistake_is_refused_by_its_path(text: str, refused: str) -> None:
         ("evaluate", "sample: 1", "sample"),
         ("evaluate", "data: {rot: x}", "data.rot"),
         ("evaluate", "probe_C: [0]", "probe_C.0"),
+        ("encode", "split: tests", "split"),
+        ("encode", "output: latents.txt", "output"),
+        ("encode", "data: {rot: x}", "data.rot"),
         ("export", "checkpoint: first", "checkpoint"),
+        ("export", "license: the mit licence", "license"),
     ],
 )
 def test_a_mistake_in_another_file_is_refused_by_its_path(part: str, text: str, refused: str) -> None:
@@ -276,7 +280,7 @@ RULES: dict[str, Rule] = {
     for cls, rules in getattr(import_module(f"vae_lightning.{path.parent.name}.rules"), "RULES", {}).items()
     for name, rule in rules.items()
 }
-for table in (SETTINGS, SWEEP, TRAINER, OPTIMIZER, STACKED, EVALUATE, EXPORT):
+for table in (SETTINGS, SWEEP, TRAINER, OPTIMIZER, STACKED, EVALUATE, ENCODE, EXPORT):
     RULES |= table
 # Not 1.0, which is a whole number in JSON, and neither infinity nor NaN, which JSON does not have.
 VALUES: list[Any] = [

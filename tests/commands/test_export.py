@@ -1,17 +1,21 @@
-"""ONNX files: the numbers are torch's, the command, and what is refused."""
+"""ONNX files and folders to publish: the numbers are torch's, the command, and what is refused."""
 
+import json
 import pickle
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
 import torch
-from conftest import SMALL, Command, Compose, composing
+import yaml
+from conftest import SMALL, Command, Compose, composing, fake_job, metrics_of
 from hydra import compose
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -168,7 +172,9 @@ def run(finished: Path, tmp_path: Path) -> Path:
 
 def exported(run: Path, *overrides: str) -> ONNXFiles:
     with composing():
-        return export(compose("export", [f"run='{run}'", *overrides]))
+        files = export(compose("export", [f"run='{run}'", *overrides]))
+    assert isinstance(files, ONNXFiles)
+    return files
 
 
 def test_the_command_prints_what_loads_the_files(
@@ -271,3 +277,145 @@ def test_every_posterior_is_exported(name: str, tmp_path: Path, images: Tensor) 
     with eval_mode(vae):
         expected = [*vae.encode(images).named().values()]
     torch.testing.assert_close(outputs(files.encoder, "images", images), expected, rtol=1e-4, atol=1e-5)
+
+
+# A folder to publish.
+
+
+def published(run: Path, to: Path, *overrides: str) -> Path:
+    with composing():
+        folder = export(compose("export", [f"run='{run}'", f"to='{to}'", *overrides]))
+    assert isinstance(folder, Path)
+    return folder
+
+
+def test_the_folder_holds_what_is_printed_and_its_card_says_how_to_load_it(
+    run: Path, images: Tensor, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (run / "figures").mkdir(exist_ok=True)
+    for name in ("samples", "reconstructions", "curves"):
+        (run / f"figures/{name}.png").write_bytes(name.encode())
+    done = command("export", "run", "to=new/digits", "license=mit")
+    assert (done.returncode, done.stderr) == (0, "")
+    folder = run.parent / "new/digits"
+    listed = [line.split()[0] for line in done.stdout.split("\n\n")[0].splitlines()[1:]]
+    written = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    assert sorted(listed) == written
+    assert {"onnx/decoder.onnx", "figures/samples.png", "metrics.json"} < {*written}
+    assert [path.name for path in folder.parent.iterdir()] == ["digits"]
+    assert "figures/curves.png" not in written
+    assert done.stdout.endswith("  hf upload USER/digits new/digits . --private\n")
+    card = (folder / "README.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    names: dict[str, Any] = {"images": images}
+    exec(example.replace("hf://USER/digits", str(folder)), names)
+    vae = VAE.load_from_checkpoint(run / "checkpoints/last.ckpt")
+    with eval_mode(vae):
+        assert torch.equal(names["latents"].detach(), vae.encode(images).mu)
+    assert names["drawn"].shape == (16, 1, 28, 28)
+    check_same_numbers(ONNXFiles(folder / "onnx/encoder.onnx", folder / "onnx/decoder.onnx"), vae, images)
+
+
+def test_the_card_has_metadata_and_the_numbers_of_the_run(run: Path, tmp_path: Path) -> None:
+    metrics = metrics_of(run)
+    for license in (None, "apache-2.0"):
+        folder = published(run, tmp_path / f"digits_{license}", "onnx=false", f"license={license or 'null'}")
+        card = (folder / "README.md").read_text()
+        _, front, text = card.split("---\n", 2)
+        metadata = yaml.safe_load(front)
+        assert metadata.get("license") == license
+        assert ("stated no licence" in text) == (license is None)
+    assert metadata["library_name"] == "vae-lightning"
+    assert metadata["datasets"] == ["ylecun/mnist"]
+    (result,) = metadata["model-index"][0]["results"]
+    values = {metric["type"]: metric["value"] for metric in result["metrics"]}
+    assert values == {"loss": round(metrics["test/loss"], 4)}
+    cells = [f"{metrics[f'{split}/loss']:.2f}" for split in ("train", "val", "test")]
+    assert f"| negative ELBO | {' | '.join(cells)} |" in text
+    assert "those of epoch 1" in text
+    assert "linear layers, relu, hidden widths 128" in text
+
+
+def test_numbers_and_pictures_of_other_weights_are_left_out(run: Path, tmp_path: Path) -> None:
+    content = torch.load(run / "checkpoints/best.ckpt", weights_only=True)
+    torch.save({**content, "epoch": 4}, run / "checkpoints/best.ckpt")
+    (run / "figures").mkdir(exist_ok=True)
+    (run / "figures/samples.png").touch()
+    folder = published(run, tmp_path / "best", "checkpoint=best", "onnx=false")
+    assert sorted(path.name for path in folder.iterdir()) == ["README.md", "config.yaml", "model.safetensors"]
+    assert "None were measured of these weights, those of epoch 5." in (folder / "README.md").read_text()
+
+    # vae-eval measures them, and draws the pictures.
+    protocol = {"epoch": 5, "split": "test", "images": 10, "samples": 20}
+    measured = {"test/loss": 123.4, "test/log_likelihood": -98.76, "test/log_likelihood_standard_error": 0.54}
+    (run / "evaluation.json").write_text(json.dumps({"protocol": protocol, **measured, "test/kl_per_dimension": [1]}))
+    folder = published(run, tmp_path / "measured", "checkpoint=best", "onnx=false")
+    assert json.loads((folder / "metrics.json").read_text()) == measured
+    assert (folder / "figures/samples.png").exists()
+    card = (folder / "README.md").read_text()
+    assert "| negative ELBO | 123.40 |" in card
+    assert "log p(x) of 10 test images is -98.76 ± 0.54 (standard error over images)" in card
+    folder = published(run, tmp_path / "last", "onnx=false")
+    assert not (folder / "evaluation.json").exists()
+    assert not (folder / "figures").exists()
+    assert json.loads((folder / "metrics.json").read_text()) == metrics_of(run)
+
+
+def test_seeds_of_the_same_configuration_give_a_deviation(run: Path, tmp_path: Path) -> None:
+    sweep = tmp_path / "sweep"
+    for seed, loss in enumerate([100.0, 102.0, 104.0]):
+        job = fake_job(sweep, {"model.latent_dim": 20, "seed": seed}, **{"test/loss": loss, "epochs": 1})
+        shutil.copytree(run, job, dirs_exist_ok=True, ignore=shutil.ignore_patterns("metrics.json"))
+    fake_job(sweep, {"model.latent_dim": 2, "seed": 0}, **{"test/loss": 500.0, "epochs": 1})
+    fake_job(sweep, {"model.latent_dim": 20, "seed": 3})  # not complete
+    card = (published(job, tmp_path / "digits", "onnx=false") / "README.md").read_text()
+    assert "| negative ELBO | 104.00 |" in card
+    assert "Of 3 models that differ in the seed alone, this one included" in card
+    assert "| negative ELBO | 102.00 ± 2.00 |" in card
+
+
+def test_a_folder_with_files_is_refused(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    assert published(run, tmp_path / "mine", "onnx=false").is_dir()
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(InputError, match=r"^to=.*mine: must be a new or empty folder$"):
+        published(run, tmp_path / "mine", "onnx=false")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_network_that_onnx_cannot_express_leaves_no_half_of_a_folder(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise InputError("decoder: cannot be exported")
+
+    monkeypatch.setattr("vae_lightning.reports.publishing.export_onnx", refuse)
+    with pytest.raises(InputError, match="decoder: cannot be exported"):
+        published(run, tmp_path / "new/digits")
+    assert [*(tmp_path / "new").iterdir()] == []
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["license=mit"], "license=mit: needs to=FOLDER"),
+        (["onnx=false"], "onnx=False: needs to=FOLDER"),
+        (["to=x", "license='my own'"], "license=my own: must be the name of a licence"),
+    ],
+)
+def test_options_without_effect_are_refused(given: list[str], said: str, run: Path) -> None:
+    with pytest.raises(InputError, match=f"^{said}"):
+        exported(run, *given)
+
+
+@pytest.mark.parametrize("package", ["safetensors", "huggingface_hub", "onnx"])
+def test_each_extra_of_a_folder_is_named(
+    package: str, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    extra = "onnx" if package == "onnx" else "hub"
+    with pytest.raises(InputError, match=rf"pip install 'vae-lightning\[{extra}\]'"):
+        published(run, tmp_path / "digits")
+    assert not (tmp_path / "digits").exists()
+    if package == "onnx":
+        assert published(run, tmp_path / "digits", "onnx=false").is_dir()

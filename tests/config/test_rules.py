@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 import vae_lightning
 from vae_lightning import EMNISTDataModule
 from vae_lightning.commands.command import CONF
-from vae_lightning.commands.rules import EVALUATE, EXPORT
+from vae_lightning.commands.rules import ENCODE, EVALUATE, EXPORT
 from vae_lightning.config.errors import InputError
 from vae_lightning.config.rules import (
     Rule,
@@ -134,7 +134,7 @@ def test_a_configuration_says_what_it_is_and_lists_every_argument(path: Path, co
             assert set(node) - {"_target_"} == set(rules)
 
 
-@pytest.mark.parametrize(("name", "rules"), [("evaluate", EVALUATE), ("export", EXPORT)])
+@pytest.mark.parametrize(("name", "rules"), [("evaluate", EVALUATE), ("encode", ENCODE), ("export", EXPORT)])
 def test_every_key_of_a_command_has_a_rule_and_a_default_that_passes(name: str, rules: dict[str, Rule]) -> None:
     content = yaml.safe_load((CONF / f"{name}.yaml").read_text())
     protocols = [yaml.safe_load(path.read_text()) for path in (CONF / "protocol").glob("*.yaml")]
