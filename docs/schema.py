@@ -15,11 +15,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from configuration import File, Key, explained, files, without_ditto
+from configuration import files
 from lightning.pytorch import Trainer
 from omegaconf import OmegaConf
 
 from vae_lightning.commands.rules import ENCODE, EVALUATE, EXPORT
+from vae_lightning.config.explanations import File, Key, explained, without_ditto
 from vae_lightning.config.moved_names import MOVED
 from vae_lightning.config.rules import Rule, anything, optional, several, text
 from vae_lightning.config.targets import rules_of

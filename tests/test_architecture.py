@@ -33,7 +33,7 @@ FLOORS = [
     ["likelihoods", "schedules"],
     [
         *("config", "cpu", "deferred_imports", "distributed", "matmul_precision", "memory", "precision"),
-        *("progress_bar", "signals", "streams", "terminal", "whole_files"),
+        *("progress_bar", "signals", "streams", "terminal", "whole_files", "wrapping"),
     ],
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}

@@ -24,6 +24,7 @@ from omegaconf import OmegaConf, open_dict
 from vae_lightning.commands.arguments import hydra_arguments
 from vae_lightning.commands.command import CONF
 from vae_lightning.commands.rules import ENCODE, EVALUATE, EXPORT
+from vae_lightning.config.explanations import explained
 from vae_lightning.config.resolving import resolved
 from vae_lightning.config.rules import check
 from vae_lightning.runs.checking import check_config
@@ -193,7 +194,6 @@ def reference() -> Any:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # NamedTuple looks there
     spec.loader.exec_module(module)
     return module
 
@@ -201,7 +201,7 @@ def reference() -> Any:
 def test_the_reference_is_what_conf_gives_and_explains_every_key() -> None:
     configuration = reference()
     assert (SOURCE / "docs/configuration.md").read_text() == configuration.page(), "make docs writes it anew"
-    for members in configuration.explained(configuration.files()).values():
+    for members in explained(configuration.files()).values():
         for file in members:
             assert [key.name for key in file.keys if not key.comment] == [], file.path
 

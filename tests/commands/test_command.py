@@ -359,19 +359,6 @@ def test_a_traceback_on_request(command: Command, monkeypatch: pytest.MonkeyPatc
     assert "InputError: model.latent_dim=0" in asked.stderr
 
 
-@pytest.mark.usefixtures("no_torch")
-def test_help_names_the_groups(command: Command) -> None:
-    done = command("train", "--help")
-    assert done.returncode == 0
-    for group in (
-        "data: emnist, fashion_mnist, files, kmnist, mnist, mnist_5k",
-        "experiment: article, burda_iwae, burda_vae, concrete, estimators, families, latent_lr, priors, quickstart",
-        "trainer: auto, cpu, ddp, ddp_cpu, gpu",
-    ):
-        assert group in done.stdout
-    assert [command(name, "--help").returncode for name in ("evaluate", "export")] == [0, 0]
-
-
 def test_the_commands_load_nothing_heavy_before_they_need_it() -> None:
     light = ", ".join(f"vae_lightning.commands.{name}" for name in ("train", "evaluate", "export", "report"))
     found = "sys.exit(len({'torch', 'onnx', 'matplotlib', 'numpy'} & {*sys.modules}))"

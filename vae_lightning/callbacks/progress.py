@@ -14,6 +14,7 @@ from tqdm import tqdm
 from vae_lightning.callbacks.new_metrics import new_metrics
 from vae_lightning.config.arguments import checked
 from vae_lightning.progress_bar import progress_bar
+from vae_lightning.wrapping import fitted
 
 __all__ = ["Progress"]
 
@@ -87,7 +88,7 @@ class Progress(ProgressBar):
                     shown.append(f"{name} {min(losses):.2f}{several}")
             shown.append(f"{time.perf_counter() - self._began:.1f} s")
             line = "   ".join(shown)
-            tqdm.write(line, file=sys.stdout)
+            tqdm.write(fitted(line, sys.stdout), file=sys.stdout)
             log.info("%s", line)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -14,7 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from vae_lightning.commands.arguments import hydra_arguments
-from vae_lightning.config.hydra_versions import MAIN
+from vae_lightning.config.hydra_versions import MAIN, register_resolver
 from vae_lightning.config.refusal import REFUSALS, end_unread, refuse, remove_empty
 from vae_lightning.signals import Interrupted, interruption_kept
 from vae_lightning.terminal import clear
@@ -68,6 +68,7 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str, bare: str |
             raise
 
     guarded.__module__ = task.__module__
+    register_resolver("help", _help, replace=True)
     try:
         sys.argv[1:] = hydra_arguments(sys.argv[1:], bare)
         hydra.main(config_path=str(CONF), config_name=config_name, **MAIN)(guarded)()
@@ -82,3 +83,10 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str, bare: str |
         if with_traceback or not str(error).startswith(_VALUE_ERRORS):
             raise
         refuse(error)
+
+
+def _help(_root_: DictConfig) -> str:
+    """Return the value of ``${help:}``: the text of --help, as a template without placeholders."""
+    from vae_lightning.commands.help import help_text  # here, because nothing else needs it
+
+    return help_text(_root_, resolve="--resolve" in sys.argv).replace("$", "$$")

@@ -1,5 +1,6 @@
 """vae-eval: evaluate a run's checkpoint again, in more detail."""
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from vae_lightning.runs.sizes import FLOAT
 from vae_lightning.runs.stored_config import read_config, with_data
 from vae_lightning.signals import resumes_by
 from vae_lightning.whole_files import write_json
+from vae_lightning.wrapping import fitted
 
 __all__ = ["evaluate", "main"]
 
@@ -79,7 +81,8 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     # The run's own train/loss is a mean over an epoch in which the weights changed.
     print_beside_stored(again, stored if split != "train" else {}, options["checkpoint"], evaluation.epoch)
     print_closer(results, evaluation.protocol)
-    print(f"\nwritten to {run / EVALUATION}; pictures in {run / 'figures'}")
+    print()
+    print(fitted(f"written to {run / EVALUATION}; pictures in {run / 'figures'}", sys.stdout))
     return results
 
 

@@ -1,8 +1,11 @@
 """The tables that vae-eval prints."""
 
 import math
+import sys
 from collections.abc import Mapping
 from typing import Any
+
+from vae_lightning.wrapping import fitted
 
 __all__ = ["print_beside_stored", "print_closer"]
 
@@ -48,11 +51,12 @@ def print_closer(results: Mapping[str, Any], protocol: Mapping[str, Any]) -> Non
     else:
         line("KL", f"{sum(dimensions):.3f}")
     line("active units", f"{found['active_units']} of {protocol['latent_dim']}")
+    lines.append("KL by dimension")
     for start in range(0, len(dimensions), 10):
         shown = " ".join(f"{value:6.3f}" for value in dimensions[start : start + 10])
-        lines.append(f"{'' if start else 'KL by dimension':22} {shown}")
+        lines.append(f"  {shown}")
     if "chosen_probe/C" in found:
         names = {part: f"chosen_probe/{part}_acc" for part in ("train", "val", "test")}
         accuracies = [f"{part} {found[name]:.4f}" for part, name in names.items() if name in found]
         line("probe by validation", f"C={found['chosen_probe/C']:g}", ", ".join(accuracies))
-    print("\n".join(lines))
+    print(fitted("\n".join(lines), sys.stdout, indent=37))

@@ -2,6 +2,7 @@
 
 import logging
 import shlex
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from vae_lightning.runs.checking import check_config
 from vae_lightning.runs.directory import EXPORT, find_checkpoint
 from vae_lightning.runs.stored_config import read_config
 from vae_lightning.signals import resumes_by
+from vae_lightning.wrapping import fitted
 
 if TYPE_CHECKING:
     from vae_lightning.models.onnx import ONNXFiles
@@ -105,10 +107,12 @@ def _print_onnx(vae: "VAE", files: "ONNXFiles", grey: bool) -> None:
     posterior = parameter_shapes(vae)
     each = [f"{name} ({', '.join(['N', *map(str, own)])})" for name, own in posterior.items()]
     labels = "" if vae.classes is None else " and labels (N,)"
-    print(f"written to {files.encoder}: images (N, {shape}) {values}{labels} to {', '.join(each)}")
-    print(
-        f"written to {files.decoder}: z (N, {vae.posterior.size}){labels} to images in [0, 1] and logits (N, {shape})"
-    )
+    taken = f"images (N, {shape}) {values}{labels}"
+    for line in (
+        f"written to {files.encoder}: {taken} to {', '.join(each)}",
+        f"written to {files.decoder}: z (N, {vae.posterior.size}){labels} to images in [0, 1] and logits (N, {shape})",
+    ):
+        print(fitted(line, sys.stdout))
     print("\nto load them, with the onnxruntime package, float32 arrays and any N:")
     more = "" if vae.classes is None else ", 'labels': labels"
     for file, names, argument, value in (

@@ -3,6 +3,7 @@
 import argparse
 import glob
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -14,6 +15,7 @@ from vae_lightning.runs.directory import CURVES, JOB, read_metrics, run_folders
 from vae_lightning.runs.rules import SWEEP
 from vae_lightning.signals import resumes_by
 from vae_lightning.terminal import clear
+from vae_lightning.wrapping import fitted
 
 __all__ = ["main"]
 
@@ -27,7 +29,7 @@ def main() -> None:
         try:
             lines = _report()
             clear()
-            print(*lines, sep="\n", flush=True)
+            print(*(fitted(line, sys.stdout) for line in lines), sep="\n", flush=True)
         except BrokenPipeError:
             end_unread()
         except InputError as error:

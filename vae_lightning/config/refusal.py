@@ -15,6 +15,7 @@ from vae_lightning.config.errors import InputError
 from vae_lightning.config.resolving import key_names
 from vae_lightning.config.rules import check_choice
 from vae_lightning.terminal import clear
+from vae_lightning.wrapping import fitted
 
 __all__ = ["REFUSALS", "end_unread", "refuse", "remove_empty"]
 
@@ -32,7 +33,7 @@ _FAILURES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, None)
 def refuse(error: Exception) -> NoReturn:
     """End the command with one line: with status 2 for bad input, 1 for a failure such as a full disk."""
     clear()
-    print(f"error: {_in_one_line(error)}", file=sys.stderr)
+    print(fitted(f"error: {_in_one_line(error)}", sys.stderr), file=sys.stderr)
     sys.exit(1 if _is_failure(error) else 2)
 
 

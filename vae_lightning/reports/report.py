@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,6 +31,7 @@ from vae_lightning.reports.trials import Search, read_search
 from vae_lightning.runs.directory import job_folders
 from vae_lightning.runs.rules import SWEEP
 from vae_lightning.whole_files import write_figure, write_file
+from vae_lightning.wrapping import fitted
 
 __all__ = ["closing_lines", "report_is_due", "write_report"]
 
@@ -126,6 +128,7 @@ def closing_lines(sweep: Path, objective: str | None = None) -> str:
         lines.append(f"{'pruned':10} {pruned} of {len(found.jobs)} jobs")
     if unread:
         lines.append(f"{'no study':10}{unread}")
+    lines = [fitted(line, sys.stdout, indent=11) for line in lines]  # not the paths and commands below
     lines += [f"{'results':10} {folder / 'results.csv'}", f"{'report':10} {folder / 'report.html'}"]
     if any((job / "tensorboard").exists() for job in job_folders(sweep)):
         lines.append(f"{'monitor':10} tensorboard --logdir {shlex.quote(str(folder))}")

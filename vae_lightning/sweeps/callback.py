@@ -31,6 +31,7 @@ from vae_lightning.sweeps.jobs import STOPPED
 from vae_lightning.sweeps.objectives import check_objectives
 from vae_lightning.sweeps.rules import EXTRAS, SEARCH, STACKED, SWEEPER, prunes
 from vae_lightning.whole_files import leftovers
+from vae_lightning.wrapping import fitted
 
 __all__ = ["SweepCallback"]
 
@@ -66,7 +67,8 @@ class SweepCallback(Hooks):
         print(f"\n{closing_lines(sweep)}")
         unfinished = results[~results["status"].isin(ENDED)]
         for job, status, why in zip(unfinished["job"], unfinished["status"], unfinished["why"], strict=True):
-            print(f"{status:10} {os.path.relpath(sweep / job)}: {why}", file=sys.stderr)
+            line = f"{status:10} {os.path.relpath(sweep / job)}: {why}"
+            print(fitted(line, sys.stderr, indent=11), file=sys.stderr)
         if not elsewhere.issuperset(unfinished["job"]):
             raise SystemExit(1)
 
