@@ -1,21 +1,32 @@
-# make train   install into .venv and train on real digits; ARGS="model.latent_dim=10" passes overrides
-# make test    install and run the tests; make test-all also runs the slow ones
-# make test-next  run the tests that concern Hydra with its next version, of constraints-next.txt, in .venv-next
-# make docs    regenerate docs/configuration.md and docs/schema.json, and run all commands and examples of the documents
-# make check   check format, lint and types
-# make format  format files as make check requires
+# make train     install into .venv and train on real digits; ARGS="model.latent_dim=10" passes overrides
+# make test      install and run the tests; make test-all also runs the slow ones
+# make coverage  run the tests and show which lines of the package they run
+# make docs      regenerate docs/configuration.md and docs/schema.json, and run all commands and examples of the documents
+# make check     check format, lint and types
+# make format    format files as make check requires
+# make release   build the wheel and the source distribution, and try them out in a bare environment
+#
+# With other versions of the dependencies:
+# make test-lowest  run the tests with the lowest versions that pyproject.toml allows, in .venv-lowest
+# make test-next    run the tests that concern Hydra with its next version, of constraints-next.txt, in .venv-next
 
+# The Python that creates .venv: 3.11 or newer.
 PYTHON ?= python3
+export PYTHON
 
 # Number of processes that run tests, with one thread each; the tests in a file stay together.
 WORKERS ?= 2
 BIN := .venv/bin
 NEXT := .venv-next/bin
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile
+LOWEST := .venv-lowest/bin
+TESTS = -n $(WORKERS) --dist loadfile
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest $(TESTS)
+# A terminal shows what pip does; a log of thousands of lines would not help.
+QUIET = $$([ -t 1 ] || echo --quiet)
 export PIP_CONSTRAINT := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: train test test-all test-next docs check format
+.PHONY: train test test-all test-lowest test-next coverage docs check format release
 
 train: .venv/installed
 	$(BIN)/vae-train experiment=quickstart $(ARGS)
@@ -26,9 +37,15 @@ test: .venv/installed-dev
 test-all: .venv/installed-dev
 	$(PYTEST) $(ARGS)
 
+test-lowest: .venv-lowest/installed
+	OMP_NUM_THREADS=1 $(LOWEST)/python -m pytest $(TESTS) -m "not slow" $(ARGS)
+
 test-next: .venv-next/installed
-	OMP_NUM_THREADS=1 $(NEXT)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow" \
+	OMP_NUM_THREADS=1 $(NEXT)/python -m pytest $(TESTS) -m "not slow" \
 	    tests/commands tests/config tests/runs tests/sweeps $(ARGS)
+
+coverage: .venv/installed-dev
+	$(PYTEST) -m "not slow" --cov --cov-report=term:skip-covered --cov-report=html $(ARGS)
 
 docs: .venv/installed-dev
 	$(BIN)/python docs/configuration.py
@@ -44,16 +61,29 @@ format: .venv/installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-.venv/bin/pip:
-	$(PYTHON) -m venv .venv
+release: .venv/installed-dev
+	$(BIN)/python scripts/release.py $(ARGS)
 
-.venv/installed: .venv/bin/pip pyproject.toml constraints.txt
-	$(BIN)/pip install --quiet --editable .
-	touch $@
+# Environments. The mark of an incomplete installation becomes the stamp of a complete one.
+
+.venv/installed: pyproject.toml constraints.txt
+	@scripts/environment.sh .venv
+	@echo "installing vae-lightning into .venv (on Linux, torch with CUDA: 2 GB to download, 6 GB on disk)"
+	@$(BIN)/pip install $(QUIET) --editable .
+	@mv .venv/installing $@
 
 .venv/installed-dev: .venv/installed
-	$(BIN)/pip install --quiet --editable '.[dev]'
-	touch $@
+	@scripts/environment.sh .venv
+	@echo "installing what the tests need into .venv"
+	@$(BIN)/pip install $(QUIET) --editable '.[dev]'
+	@mv .venv/installing $@
+
+.venv-lowest/installed: pyproject.toml
+	@scripts/environment.sh .venv-lowest
+	@echo "installing the lowest versions into .venv-lowest"
+	@$(LOWEST)/pip install $(QUIET) uv
+	@$(LOWEST)/uv pip install $(QUIET) --python $(LOWEST)/python --resolution lowest-direct --editable '.[dev]'
+	@mv .venv-lowest/installing $@
 
 # The packages of .venv, beneath those that constraints-next.txt puts before them.
 .venv-next/installed: .venv/installed-dev constraints-next.txt

@@ -152,16 +152,3 @@ def test_a_ray_cluster_shares_the_jobs_and_outlives_a_worker(
     )
     sweep = tmp_path / "outputs/sweeps/s"
     assert len({environment["engine"]["RAY_RAYLET_PID"] for environment in environments(sweep)}) == 2
-
-
-@pytest.mark.usefixtures("no_torch")
-def test_a_launcher_that_is_not_installed_is_refused_with_the_extra_to_install(tmp_path: Path) -> None:
-    # None in sys.modules is how Python says that there is no such module; Hydra 1.4 warns of it.
-    script = "import sys; sys.modules['ray'] = sys.modules['hydra_plugins.hydra_ray_launcher'] = None\n"
-    script += "from vae_lightning.commands.train import main; main()"
-    arguments = ["-m", *LONG, "hydra/launcher=ray", "seed=1,2"]
-    python = [sys.executable, "-W", "ignore::UserWarning", "-c", script]
-    done = subprocess.run([*python, *arguments], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert done.stderr == "error: hydra/launcher=ray: needs an extra: pip install 'vae-lightning[ray]'\n"
-    assert list(tmp_path.iterdir()) == []

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 import pytest
 import yaml
-from conftest import SMALL, TRAIN, Command, kill_after
+from conftest import SMALL, Command, kill_after
 from warm_process import run_command
 
 pytest.importorskip("wandb")
@@ -327,31 +327,3 @@ def test_a_tracker_that_is_not_reached_is_refused_at_once(
     assert done.stderr.startswith(f"error: {said}"), done.stderr
     assert done.stderr.count("\n") == 1
     assert not (place / "refused").exists()
-
-
-@pytest.mark.usefixtures("no_torch")
-@pytest.mark.parametrize("package", ["wandb", "mlflow"])
-def test_a_missing_package_is_refused_with_the_command_that_installs_it(package: str, tmp_path: Path) -> None:
-    hidden = tmp_path / "site"
-    hidden.mkdir()
-    (hidden / "sitecustomize.py").write_text(_HIDE.format(package=package))
-    paths = [str(hidden), *filter(None, [os.environ.get("PYTHONPATH")])]
-    for several in ([], ["-m", "seed=1,2"]):
-        done = subprocess.run(
-            [*TRAIN, *several, *SMALL, f"logger={package}"],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 2
-        line = f"error: logger={package}: needs an extra: pip install 'vae-lightning[{package}]'\n"
-        assert done.stderr == line
-        assert [path.name for path in tmp_path.iterdir()] == ["site"]
-
-
-_HIDE = """\
-import importlib.util
-whole = importlib.util.find_spec
-importlib.util.find_spec = lambda name, package=None: None if name == {package!r} else whole(name, package)
-"""

@@ -12,7 +12,7 @@ from hydra.experimental.callback import Callback as Hooks
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.plugin import Plugin
 from hydra.plugins.sweeper import Sweeper
-from omegaconf import DictConfig, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from vae_lightning.config.errors import InputError
 from vae_lightning.config.extras import check_installed
@@ -29,7 +29,8 @@ from vae_lightning.sweeps.combinations import axes_of
 from vae_lightning.sweeps.fingerprints import read_files
 from vae_lightning.sweeps.jobs import STOPPED
 from vae_lightning.sweeps.objectives import check_objectives
-from vae_lightning.sweeps.rules import EXTRAS, SEARCH, STACKED, SWEEPER, prunes
+from vae_lightning.sweeps.rules import EXTRAS, PACKAGES, SEARCH, STACKED, SWEEPER, prunes
+from vae_lightning.sweeps.study import shown_storage
 from vae_lightning.whole_files import leftovers
 from vae_lightning.wrapping import fitted
 
@@ -94,8 +95,9 @@ def _check(config: DictConfig) -> None:
     if world_size() > 1:
         raise InputError("-m: must run without torchrun or srun's --ntasks, because a sweep starts its own processes")
     launcher = hydra.runtime.choices["hydra/launcher"]
-    if launcher in EXTRAS:
-        check_installed(f"hydra/launcher={launcher}", EXTRAS[launcher])
+    if extra := EXTRAS.get(launcher):
+        # Hydra's plugin too: scikit-learn brings joblib, but not the launcher.
+        check_installed(f"hydra/launcher={launcher}", extra, extra, f"hydra_plugins.hydra_{extra}_launcher")
     check_composed(config, hydra)
     check(config.sweep, SWEEP, "sweep.")
     for name, base in (("launcher", Launcher), ("sweeper", Sweeper)):
@@ -105,11 +107,15 @@ def _check(config: DictConfig) -> None:
     if prunes(hydra.sweeper.get("pruner")):
         check_installed(f"hydra.sweeper.pruner._target_={hydra.sweeper.pruner.get('_target_')}", "optuna")
     if "n_trials" in hydra.sweeper:
-        check_installed("hydra/sweeper=search", "optuna")
+        check_installed(f"hydra/sweeper={hydra.runtime.choices['hydra/sweeper']}", "optuna")
         known = {"_target_", "_recursive_", "params", "pruner", *SEARCH}
         for key in map(str, hydra.sweeper):
             check_choice(f"hydra.sweeper.{key}={hydra.sweeper[key]}", key, known)
         check(resolved(hydra.sweeper), SEARCH, "hydra.sweeper.")
+        for key, beginning, extra, package in PACKAGES:
+            value = OmegaConf.select(hydra.sweeper, key)
+            if str(value).startswith(beginning):
+                check_installed(f"hydra.sweeper.{key}={shown_storage(str(value))}", extra, package)
     if config.resume is not None:
         raise InputError(f"resume={config.resume}: must be without -m; to resume a sweep, repeat its command")
     for key, is_axis in axes_of(hydra.sweeper, hydra.overrides.task).items():

@@ -43,6 +43,13 @@ SEARCH: dict[str, Rule] = {
 # The extra that each launcher needs.
 EXTRAS = {"joblib": "joblib", "ray": "ray", "submitit_local": "submitit", "submitit_slurm": "submitit"}
 
+# Settings of a search that need more than Optuna: the key, the beginning of its value, the extra and its package.
+PACKAGES = [
+    ("sampler._target_", "optuna.samplers.CmaEsSampler", "optuna", "cmaes"),
+    ("storage", "postgresql:", "postgresql", "psycopg"),
+    ("storage", "postgresql+psycopg:", "postgresql", "psycopg"),
+]
+
 
 def prunes(pruner: Mapping[str, Any] | None) -> bool:
     """Return whether a sweeper's pruner may end a trial."""

@@ -145,7 +145,7 @@ def open_storage(storage: str) -> "optuna.storages.BaseStorage":
             "and another hydra.sweeper.storage or sweep.name begins anew"
         ) from error
     except ModuleNotFoundError as error:
-        raise InputError(f"{key}: needs the package {error.name}, e.g. of the extra postgresql") from error
+        raise InputError(f"{key}: needs the package {error.name}") from error
     except (
         *(ImportError, ValueError, OSError, sqlite3.Error, sqlalchemy.exc.SQLAlchemyError),
         optuna.exceptions.StorageInternalError,
