@@ -2,7 +2,8 @@
 # make test      install and run the tests; make test-all also runs the slow ones
 # make coverage  run the tests and show which lines of the package they run
 # make docs      regenerate docs/configuration.md and docs/schema.json, and run all commands and examples of the documents
-# make check     check format, lint and types
+# make site      build the documentation site into site/, which a browser opens without a server
+# make check     check format, lint, types, spelling and the site's links
 # make format    format files as make check requires
 # make release   build the wheel and the source distribution, and try them out in a bare environment
 #
@@ -26,7 +27,7 @@ QUIET = $$([ -t 1 ] || echo --quiet)
 export PIP_CONSTRAINT := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: train test test-all test-lowest test-next coverage docs check format release
+.PHONY: train test test-all test-lowest test-next coverage docs site check format release
 
 train: .venv/installed
 	$(BIN)/vae-train experiment=quickstart $(ARGS)
@@ -52,10 +53,17 @@ docs: .venv/installed-dev
 	$(BIN)/python docs/schema.py
 	$(PYTEST) tests/test_docs.py $(ARGS)
 
+site: .venv/installed-dev
+	EXECUTE=true OMP_NUM_THREADS=1 $(BIN)/mkdocs build --quiet
+	@echo "open site/index.html"
+
+# .pre-commit-config.yaml has the same commands.
 check: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/codespell
+	$(BIN)/mkdocs build --quiet --site-dir build/site
 
 format: .venv/installed-dev
 	$(BIN)/ruff format .

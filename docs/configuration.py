@@ -14,8 +14,8 @@ COMMANDS = {"train": "vae-train", "evaluate": "vae-eval", "encode": "vae-encode"
 
 HEAD = f"""# Configuration
 
-This page lists every key of every file in [conf](../conf), with its default and the explanation from the file.
-`make docs` generates the page from these files.
+This page lists every key of every file in [conf](../conf/train.yaml), with its default and the explanation from the
+file. `make docs` generates the page from these files.
 
 To select a file of a group, use the group's name (`model=conv`, `hydra/launcher=stacked`). To change a key, use its
 full name (`model.latent_dim=10`); to add a key, prefix a plus (`+model.encoder._target_=my_module.Encoder`).

@@ -21,6 +21,7 @@ from typing import Any
 import pandas as pd
 import torch
 import yaml
+from docstrings import markdown
 from matplotlib import image
 from matplotlib.figure import Figure
 
@@ -159,9 +160,9 @@ def page(name: str, rows: pd.DataFrame, job: Path | None) -> str:
     family = find_class("_target_", target, Posterior)  # type: ignore[type-abstract]
     module = inspect.getmodule(family)
     made = getattr(module, f"{family.__name__}Distribution", getattr(family, "Relaxed", None))
-    parts = [f"# posterior={name}", f"Use it {WHEN[name]}.", _text(family)]
+    parts = [f"# posterior={name}", f"Use it {WHEN[name]}.", markdown(family)]
     if made is not None:
-        parts += ["## The distribution", _text(made)]
+        parts += ["## The distribution", markdown(made)]
     if job is not None:
         pictures = [image.imread(job / "figures" / f"{kind}.png") for kind in ("latent_space", "samples")]
         figure = Figure(figsize=(9, 3.4), dpi=90)
@@ -178,16 +179,6 @@ def page(name: str, rows: pd.DataFrame, job: Path | None) -> str:
         parts += [table(rows[rows["posterior"] == name])]
     parts += ["## In a run", f"```\nvae-train posterior={name}\n```", f"```yaml\n{node.strip()}\n```"]
     return "\n\n".join(parts) + "\n"
-
-
-def _text(cls: type) -> str:
-    """Return a class's docstring as Markdown."""
-    text = inspect.getdoc(cls) or ""
-    text = re.sub(r"^\.\. math:: (.+(?:\n +.+)*)", lambda found: f"$$\n{found[1]}\n$$", text, flags=re.M)
-    text = re.sub(r":\w+:`~?([^`]+)`", r"`\1`", text).replace("``", "`")
-    text = re.sub(r"^(Arguments|Attributes|Raises|References):\n", r"**\1**\n\n", text, flags=re.M)
-    text = re.sub(r"^    (\w+): ", r"- `\1`: ", text, flags=re.M)
-    return re.sub(r"^    (?=\S)", "", text, flags=re.M)
 
 
 def main() -> None:

@@ -172,7 +172,7 @@ def test_every_link_and_picture_is_there(name: str) -> None:
 @pytest.mark.parametrize("name", PAGES)
 def test_every_fence_is_of_a_known_kind(name: str) -> None:
     for language, text in re.findall(r"^```(\w*)\n(.*?)^```", PAGES[name].read_text(), re.DOTALL | re.MULTILINE):
-        assert language in ("", "python", "pycon", "yaml", "text", "mermaid")
+        assert language in ("", "python", "pycon", "yaml", "text")
         if language == "":
             for line in text.replace("\\\n", " ").splitlines():
                 assert line.split()[0] in (*RUN, *NEITHER_RUN), line

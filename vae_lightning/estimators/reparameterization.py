@@ -10,7 +10,10 @@ __all__ = ["Reparameterization"]
 
 
 class Reparameterization(Estimator):
-    """The gradient through the latents, deterministic functions of the posterior's parameters and external noise.
+    r"""The gradient through the latents, deterministic functions of the posterior's parameters and external noise.
+
+    .. math:: \nabla \mathbb{E}_q[f(z)] = \mathbb{E}_{\varepsilon}[\nabla f(z(\varepsilon))],
+        \qquad z(\varepsilon) = \mu + \sigma \odot \varepsilon \text{ for a Gaussian}
 
     References:
         Auto-Encoding Variational Bayes, Kingma and Welling, 2014, section 2.4 (https://arxiv.org/abs/1312.6114).
