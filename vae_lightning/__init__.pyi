@@ -4,6 +4,7 @@ from .data.emnist import EMNISTDataModule
 from .data.fashion_mnist import FashionMNISTDataModule
 from .data.files import FilesDataModule
 from .data.image_data_module import ImageDataModule
+from .data.image_folder import ImageFolderDataModule
 from .data.images import LabelledImages
 from .data.kmnist import KMNISTDataModule
 from .data.mnist import MNISTDataModule
@@ -20,6 +21,7 @@ __all__ = [
     "FashionMNISTDataModule",
     "FilesDataModule",
     "ImageDataModule",
+    "ImageFolderDataModule",
     "InputError",
     "KMNISTDataModule",
     "LabelledImages",

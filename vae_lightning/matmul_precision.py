@@ -3,11 +3,9 @@
 import json
 import logging
 import math
-import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -15,6 +13,7 @@ from filelock import FileLock
 from torch import Tensor
 
 from vae_lightning.cpu import processor
+from vae_lightning.user_cache import user_cache
 from vae_lightning.whole_files import write_json
 
 __all__ = ["PRECISIONS", "Measured", "Product", "fastest", "matmul_precision", "measured", "relative_error"]
@@ -83,7 +82,7 @@ def fastest(products: Iterable[Product]) -> str:
     if not largest:
         return "highest"
     key = f"{processor()}, torch {torch.__version__}, {torch.get_num_threads()} threads, {[*map(tuple, largest)]}"
-    file = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vae-lightning/matmul_precision.json"
+    file = user_cache() / "matmul_precision.json"
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(file.with_suffix(".lock")):

@@ -20,15 +20,9 @@ __all__ = ["COMPRESSION", "leftovers", "whole_file", "write_figure", "write_file
 COMPRESSION = 4
 
 
-def write_file(path: Path, content: str | bytes) -> None:
-    """Write a file atomically: a crash leaves either the old file or the new one."""
-    with whole_file(path) as file:
-        file.write(content if isinstance(content, bytes) else content.encode())
-
-
 @contextmanager
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file to write to, which replaces that at ``path`` when the block ends without an error."""
+    """Open a file to be written atomically: a crash or an error leaves either the old file or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # A unique name, because parallel jobs of a sweep, possibly on several machines, may write the same file.
     part = path.with_name(f"{path.name}.{uuid4().hex[:8]}.part")
@@ -43,6 +37,12 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
         if isinstance(error, OSError):
             error.filename = str(path)  # of a full disk, the system gives no name
         raise
+
+
+def write_file(path: Path, content: str | bytes) -> None:
+    """Write a file as :func:`whole_file` does."""
+    with whole_file(path) as file:
+        file.write(content if isinstance(content, bytes) else content.encode())
 
 
 def write_figure(path: Path, figure: "Figure") -> bytes:

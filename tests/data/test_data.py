@@ -8,7 +8,7 @@ from torchvision.transforms import ToTensor
 from vae_lightning import InputError
 from vae_lightning.data.binarisation import binarised
 from vae_lightning.data.image_data_module import ImageDataModule
-from vae_lightning.data.images import ByteImages, LabelledImages
+from vae_lightning.data.images import ImageSet, LabelledImages
 from vae_lightning.data.order import BlockSampler
 from vae_lightning.data.split import stratified_order
 from vae_lightning.streams import generator
@@ -57,7 +57,7 @@ def test_a_lightning_epoch_has_an_order_of_its_own(few_digits: FewDigits) -> Non
 
 def test_bytes_become_the_numbers_that_torchvision_makes_of_them() -> None:
     every_grey = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
-    drawn, labels = ByteImages(LabelledImages(every_grey, torch.tensor([3])))[torch.tensor([0])]
+    drawn, labels = ImageSet(LabelledImages(every_grey, torch.tensor([3])))[torch.tensor([0])]
     assert torch.equal(drawn[0], ToTensor()(every_grey[0, 0].numpy()))
     assert labels.tolist() == [3]
 

@@ -136,7 +136,7 @@ def described(shape: str, descr: str = "'|u1'") -> str:
     ("form", "damage", "said"),
     [
         ("npy", header("train_images", described("(10**12, 5, 4)")), "train_images.npy: "),
-        ("npy", header("train_images", described("(1000000000000, 5, 4)")), "must be smaller, because it takes"),
+        ("npy", header("train_images", described("(1000000000000, 5, 4)")), "mmap length is greater than file size"),
         ("npy", header("train_images", described("(-30, 5, 4)")), "holds uint8 of shape (-30, 5, 4)"),
         ("npy", header("train_images", described("(30, 5, 4)", "'|O'")), "holds object of shape (30, 5, 4)"),
         ("npy", header("train_images", described("(30, 5, 4)", "[('a', '|u1')]")), "images must be uint8"),
@@ -160,8 +160,12 @@ def described(shape: str, descr: str = "'|u1'") -> str:
         ("npy", change("train_images.npy", lambda old: pickle.dumps(Hostile())), "train_images.npy: "),
         ("npy", change("train_labels.npy", lambda old: b""), "train_labels.npy: "),
         ("npy", change("train_images.npy", lambda old: old[:-50]), "train_images.npy: "),
-        ("npy", save("train_images", np.zeros((30, 5, 4))), "train_images.npy: holds float64 of shape (30, 5, 4)"),
-        ("npy", save("train_images", np.zeros((30, 3, 5, 4), np.uint8)), "(N, H, W, C) with C = 1 or 3"),
+        (
+            "npy",
+            save("train_images", np.full((30, 5, 4), 2.0)),
+            "train_images.npy: holds values from 2 to 2; images must",
+        ),
+        ("npy", save("train_images", np.zeros((30, 2, 5, 4), np.uint8)), "(N, H, W, C) with C = 1 or 3"),
         ("npy", save("train_images", np.zeros((0, 5, 4), np.uint8)), "holds uint8 of shape (0, 5, 4)"),
         ("npy", save("train_labels", np.zeros(30)), "train_labels.npy: holds float64 of shape (30,); labels must be"),
         ("npy", save("train_labels", np.zeros((30, 2), int)), "train_labels.npy: holds int64 of shape (30, 2)"),

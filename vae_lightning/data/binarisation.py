@@ -1,20 +1,32 @@
 """Binarised images."""
 
 import torch
+from torch import Tensor
 
-from vae_lightning.data.images import ByteImages, LabelledImages
+from vae_lightning.data.images import ImageSet, LabelledImages
 from vae_lightning.streams import generator
 
-__all__ = ["DynamicImages", "binarised"]
+__all__ = ["DynamicImages", "ThresholdImages", "binarised"]
 
 
 def binarised(data: LabelledImages, generator: torch.Generator) -> LabelledImages:
-    """Draw each pixel: white (255) with probability grey value / 255, otherwise black."""
-    bounds = torch.empty(data.images.shape, dtype=torch.uint8).random_(0, 255, generator=generator)  # 0 to 254
+    """Draw each pixel: white (255) with its grey value in [0, 1] as the probability, otherwise black."""
+    if data.images.is_floating_point():
+        bounds = torch.rand(data.images.shape, generator=generator)  # below 1
+    else:
+        bounds = torch.empty(data.images.shape, dtype=torch.uint8).random_(0, 255, generator=generator)  # 0 to 254
     return data._replace(images=(data.images > bounds.to(data.images.device)).to(torch.uint8) * 255)
 
 
-class DynamicImages(ByteImages):
+class ThresholdImages(ImageSet):
+    """Images whose pixels are white from a grey value of one half upwards, otherwise black."""
+
+    def __getitem__(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        images, labels = super().__getitem__(index)
+        return (images >= 0.5).float(), labels
+
+
+class DynamicImages(ImageSet):
     """Images that are binarised anew in each epoch, with a fixed draw before the first.
 
     Arguments:

@@ -5,43 +5,47 @@ import math
 from abc import abstractmethod
 from typing import TypedDict
 
-import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from vae_lightning.config.arguments import checked
 from vae_lightning.config.errors import InputError
-from vae_lightning.data.binarisation import DynamicImages, binarised
+from vae_lightning.data.binarisation import DynamicImages, ThresholdImages, binarised
 from vae_lightning.data.blocks import Blocks
-from vae_lightning.data.images import ByteImages, LabelledImages
+from vae_lightning.data.images import ImageSet, LabelledImages
 from vae_lightning.data.order import BlockSampler, StoredOrder
 from vae_lightning.data.rules import check_leaves_training
 from vae_lightning.data.split import positions_apart
 from vae_lightning.streams import generator
 
-__all__ = ["ImageDataModule", "ImageOptions"]
+__all__ = ["BatchOptions", "ImageDataModule", "ImageOptions"]
 
 
-class ImageOptions(TypedDict, total=False):
-    """The arguments of :class:`ImageDataModule`, for the signatures of its subclasses."""
+class BatchOptions(TypedDict, total=False):
+    """The arguments of :class:`ImageDataModule` but ``val_size``, for the signatures of its subclasses."""
 
     batch_size: int
     eval_batch_size: int
     block_size: int | str
-    val_size: int
     split_seed: int
     seed: int
     binarisation: str
     device: str
 
 
-class ImageDataModule(LightningDataModule):
-    """Training, validation and test images, kept in memory as bytes. A subclass reads them in :meth:`read`.
+class ImageOptions(BatchOptions, total=False):
+    """The arguments of :class:`ImageDataModule`, for the signatures of its subclasses."""
 
-    Batches are ``(images, labels)``: float images in [0, 1], ``(B, C, H, W)``, and int64 labels, ``(B,)``. The last,
-    shorter batch is kept. The validation images are taken from the training images, stratified by label; the test
-    images are used only for testing.
+    val_size: int
+
+
+class ImageDataModule(LightningDataModule):
+    """Training, validation and test images, kept in memory. A subclass reads them in :meth:`read`.
+
+    Batches are ``(images, labels)``: float images in [0, 1], ``(B, C, H, W)``, and int64 labels, ``(B,)``, or NaN for
+    images without labels. The last, shorter batch is kept. The validation images are taken from the training images,
+    stratified by label, unless :meth:`read` returns some; the test images are used only for testing.
 
     On several devices every process gets whole batches, of which a :class:`vae_lightning.VAE` uses its own rows:
     ``batch_size`` is the global batch size, and each image counts exactly once, whatever the number of devices.
@@ -90,7 +94,7 @@ class ImageDataModule(LightningDataModule):
         self.batch_size, self.eval_batch_size, self.blocks = batch_size, eval_batch_size, Blocks(block_size)
         self.val_size, self.split_seed, self.seed = val_size, split_seed, seed
         self.binarisation, self.device = binarisation, device
-        self.train: ByteImages | None = None
+        self.train: ImageSet | None = None
         self.positions: dict[str, Tensor] = {}
 
     @property
@@ -99,38 +103,45 @@ class ImageDataModule(LightningDataModule):
         return 1, 28, 28
 
     @property
-    def classes(self) -> int:
-        """The number of classes: labels are below it; a subclass whose labels differ from MNIST's overrides it."""
+    def classes(self) -> int | None:
+        """The number of classes: labels are below it; None without labels.
+
+        A subclass whose labels differ from MNIST's overrides it.
+        """
         return 10
 
     @abstractmethod
-    def read(self) -> tuple[LabelledImages, LabelledImages]:
-        """Return the training images, from which the validation images are taken, and the test images."""
+    def read(self) -> tuple[LabelledImages, LabelledImages] | tuple[LabelledImages, LabelledImages, LabelledImages]:
+        """Return the images for training and test, or those for training, validation and test.
+
+        Of two, ``val_size`` validation images are taken from the training images.
+        """
 
     def setup(self, stage: str | None = None) -> None:
         """Read and split the images, once."""
         if self.train is not None:
             return
-        train, test = self.read()
-        for part in (train, test):
+        rest, *validation, test = self.read()
+        for part in (rest, *validation, test):
             shape = tuple(part.images.shape[1:])
             if shape != self.image_shape:
                 raise InputError(
                     f"{type(self).__name__} reads images of shape {shape}, but its image_shape is {self.image_shape}"
                 )
-        check_leaves_training(self.val_size, len(train.labels))
-        of_val, of_rest = positions_apart(train.labels, self.val_size, generator(self.split_seed, "split"))
+        of_rest, of_val = torch.arange(len(rest.labels)), torch.arange(sum(len(part.labels) for part in validation))
+        if not validation:
+            check_leaves_training(self.val_size, len(rest.labels))
+            of_val, of_rest = positions_apart(rest, self.val_size, generator(self.split_seed, "split"))
+            rest, validation = rest.subset(of_rest), [rest.subset(of_val)]
         self.positions = {"train": of_rest, "val": of_val, "test": torch.arange(len(test.labels))}
-        rest, val = train.subset(of_rest), train.subset(of_val)
-        parts = [part.to(self.device) for part in (rest, val, test)]
-        if self.binarisation == "threshold":
-            parts = [part._replace(images=(part.images >= 128).to(torch.uint8) * 255) for part in parts]
-        elif self.binarisation == "dynamic":
+        parts = [part.to(self.device) for part in (rest, *validation, test)]
+        if self.binarisation == "dynamic":
             parts[1:] = [
                 binarised(part, generator(self.split_seed, "binarisation", place))
                 for place, part in enumerate(parts[1:], 1)
             ]
-        self.train, self.val, self.test = map(ByteImages, parts)
+        kind = ThresholdImages if self.binarisation == "threshold" else ImageSet
+        self.train, self.val, self.test = map(kind, parts)
         if self.binarisation == "dynamic":
             self.train = DynamicImages(parts[0], self.split_seed, self.seed)
 
@@ -151,7 +162,7 @@ class ImageDataModule(LightningDataModule):
         """The bytes of the images of a training batch, in single precision."""
         return 4 * self.batch_size * math.prod(self.image_shape)
 
-    def training(self, seed: int, trainer: Trainer | None = None) -> tuple[ByteImages, BlockSampler]:
+    def training(self, seed: int, trainer: Trainer | None = None) -> tuple[ImageSet, BlockSampler]:
         """Return the training images and the sampler of their order.
 
         In a custom training loop, call the sampler's ``set_epoch`` before each epoch.
@@ -182,6 +193,6 @@ class ImageDataModule(LightningDataModule):
 
     predict_dataloader = test_dataloader
 
-    def ordered_dataloader(self, images: ByteImages) -> DataLoader[tuple[Tensor, Tensor]]:
+    def ordered_dataloader(self, images: ImageSet) -> DataLoader[tuple[Tensor, Tensor]]:
         """Return ``train``, ``val`` or ``test`` in stored order, in batches of ``eval_batch_size`` images."""
         return DataLoader(images, batch_size=None, sampler=StoredOrder(len(images), self.eval_batch_size))

@@ -5,7 +5,7 @@ from typing import Any
 
 from vae_lightning.config.errors import InputError
 from vae_lightning.config.moved_names import current_name
-from vae_lightning.config.rules import Rule, either, integer, one_of, optional, seed, text
+from vae_lightning.config.rules import Rule, boolean, either, integer, one_of, optional, seed, several, text
 
 _IMAGES = {
     "batch_size": integer(at_least=1),
@@ -25,8 +25,22 @@ RULES: dict[str, dict[str, Rule]] = {
         "split": one_of("balanced", "byclass", "bymerge", "letters", "digits", "mnist"),
     },
     "FashionMNISTDataModule": _PUBLISHED,
-    "FilesDataModule": {"path": text, "test_size": integer(at_least=1), **_IMAGES},
+    "FilesDataModule": {
+        "path": text,
+        "memory_map": either(one_of("auto"), boolean),
+        "test_size": integer(at_least=1),
+        **_IMAGES,
+    },
     "ImageDataModule": _IMAGES,
+    "ImageFolderDataModule": {
+        **_IMAGES,
+        "path": text,
+        "size": optional(either(integer(at_least=1), several(integer(at_least=1), count=2))),
+        "mode": one_of("auto", "grey", "rgb"),
+        "cache": either(boolean, text),
+        "test_size": either(one_of("auto"), integer(at_least=1)),
+        "val_size": either(one_of("auto"), integer(at_least=0)),
+    },
     "KMNISTDataModule": _PUBLISHED,
     "MNIST5kDataModule": _IMAGES,
     "MNISTDataModule": _PUBLISHED,

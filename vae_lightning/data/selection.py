@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vae_lightning.config.errors import InputError
 from vae_lightning.data.image_data_module import ImageDataModule
+from vae_lightning.data.images import ImageSet
 from vae_lightning.models.batch import images_of, labels_of
 
 __all__ = ["SPLITS", "places", "split_batches", "spread", "validation_batches", "watched_images"]
@@ -31,6 +32,10 @@ def spread(batches: Iterable[Any], count: int, image_shape: Sequence[int]) -> tu
         count: maximum number of images.
         image_shape: ``(C, H, W)``.
     """
+    dataset = getattr(batches, "dataset", None)
+    if isinstance(dataset, ImageSet):  # whose batches need not all be read
+        few = dataset[places(len(dataset), count)]
+        return few[0], labels_of(few)
     pairs = [(images_of(batch, image_shape), labels_of(batch)) for batch in batches]
     images, labels = torch.cat([part for part, _ in pairs]), [part for _, part in pairs if part is not None]
     chosen = places(len(images), count)

@@ -10,13 +10,16 @@ __all__ = ["positions_apart", "set_apart", "stratified_order"]
 
 def set_apart(data: LabelledImages, count: int, generator: torch.Generator) -> tuple[LabelledImages, LabelledImages]:
     """Return ``count`` images, stratified by label, and the remaining images, both in their original order."""
-    chosen, rest = map(data.subset, positions_apart(data.labels, count, generator))
+    chosen, rest = map(data.subset, positions_apart(data, count, generator))
     return chosen, rest
 
 
-def positions_apart(labels: Tensor, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Return the positions of ``count`` images, stratified by label, and of the remaining images, both ascending."""
-    order = stratified_order(labels, generator)
+def positions_apart(data: LabelledImages, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return the positions of ``count`` images, stratified by label, and of the remaining images, both ascending.
+
+    Images without labels count as images of one label.
+    """
+    order = stratified_order(data.labels if data.is_labelled else torch.zeros(len(data.labels)), generator)
     return order[:count].sort().values, order[count:].sort().values
 
 

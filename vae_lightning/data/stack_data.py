@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from vae_lightning.data.image_data_module import ImageDataModule
-from vae_lightning.data.images import ByteImages
+from vae_lightning.data.images import ImageSet
 from vae_lightning.data.order import BlockSampler
 
 __all__ = ["StackData"]
@@ -73,7 +73,7 @@ class StackData(LightningDataModule):
 class _Each(Dataset[tuple[list[Tensor], list[Tensor]]]):
     """The images of each model: row i of an index selects those of order i, and ``places`` gives each model's order."""
 
-    def __init__(self, orders: Sequence[ByteImages], places: Sequence[int]) -> None:
+    def __init__(self, orders: Sequence[ImageSet], places: Sequence[int]) -> None:
         self.orders, self.places = list(orders), list(places)
 
     def __getitem__(self, index: Tensor) -> tuple[list[Tensor], list[Tensor]]:

@@ -83,6 +83,8 @@ class Run:
                 classes there are.
         """
         node, shape = self.config["model"], getattr(data, "image_shape", None)
+        if node.get("classes") is not None and getattr(data, "classes", 0) is None:
+            raise InputError(f"model.classes={node['classes']}: must be null, because the data have no labels")
         if node.get("classes") == "auto":
             classes = getattr(data, "classes", None)
             if classes is None:
