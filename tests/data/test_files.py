@@ -105,6 +105,139 @@ def test_the_shape_is_known_without_reading_the_images(tmp_path: Path) -> None:
     assert FilesDataModule(str(tmp_path)).image_shape == (1, 5, 4)
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("exact", [True, False])
+def test_floats_are_the_numbers_that_the_model_sees(dtype: type, exact: bool, tmp_path: Path) -> None:
+    values = (
+        (np.arange(60 * 20).reshape(60, 5, 4) % 256 / 255) if exact else np.random.default_rng(0).random((60, 5, 4))
+    )
+    images = values.astype(dtype)
+    data = FilesDataModule(str(write(tmp_path, "npz", {"images": images})), test_size=1, val_size=0)
+    data.setup()
+    assert data.train is not None
+    # A byte takes a quarter of the memory, and becomes the same number.
+    kept_as_bytes = exact and dtype is not np.float16
+    assert data.train.data.images.dtype == (torch.uint8 if kept_as_bytes else torch.float32)
+    found = torch.cat([part[torch.arange(len(part))][0] for part in (data.train, data.test)])
+    expected = torch.from_numpy(images.astype(np.float32))[:, None]
+    assert {image.numpy().tobytes() for image in found} == {image.numpy().tobytes() for image in expected}
+
+
+def test_floats_are_binarised_as_bytes_are(tmp_path: Path) -> None:
+    grey = np.array([0, 0.1, 0.4999, 0.5, 0.9, 1], np.float32)
+    path = write(tmp_path, "npz", {"images": np.tile(grey, (20_000, 2, 1))})
+    for binarisation, expected in (("threshold", [0, 0, 0, 1, 1, 1]), ("dynamic", grey.tolist())):
+        data = FilesDataModule(str(path), test_size=1, val_size=0, binarisation=binarisation)
+        data.setup()
+        images, order = data.training(0)
+        epochs = []
+        for epoch in (0, 1):
+            order.set_epoch(epoch)
+            epochs.append(images[torch.arange(len(images))][0])
+        assert epochs[0].unique().tolist() == [0, 1]
+        assert epochs[0].mean((0, 1, 2)).tolist() == pytest.approx(
+            expected, abs=0 if binarisation == "threshold" else 0.02
+        )
+        assert torch.equal(*epochs) == (binarisation == "threshold")
+
+
+@pytest.mark.parametrize("axes", [(0, 3, 1, 2), (0, 1, 2, 3)])
+@pytest.mark.parametrize("memory_map", [True, False])
+def test_channels_may_come_first_or_last(axes: tuple[int, ...], memory_map: bool, tmp_path: Path) -> None:
+    arrays = colours(60)
+    write(tmp_path, "npy", arrays | {"images": arrays["images"].transpose(axes)})
+    data = FilesDataModule(str(tmp_path), memory_map, test_size=1, val_size=0)
+    assert data.image_shape == (3, 16, 16)
+    data.setup()
+    images, labels = data.test[torch.arange(1)]
+    expected = arrays["images"][arrays["labels"] == int(labels)][0].transpose(2, 0, 1)
+    assert np.array_equal((images[0] * 255).round(), expected)
+
+
+@pytest.mark.parametrize("texts", [["dog", "cat", "ant"], [b"dog", b"cat", b"ant"]])
+def test_strings_are_labels_too(texts: list[Any], tmp_path: Path) -> None:
+    arrays = with_test(grey)
+    arrays["train_labels"], arrays["test_labels"] = (
+        np.array(texts * 10),
+        np.array(texts[:2] + ["bee"] * 7, type(texts[0])),
+    )
+    data = FilesDataModule(str(write(tmp_path, "npz", arrays)), val_size=0)
+    assert (data.classes, data.class_names) == (4, ("ant", "bee", "cat", "dog"))
+    data.setup()
+    assert data.train is not None
+    assert data.train.data.labels.tolist() == [3, 2, 0] * 10
+    assert data.test.data.labels.tolist() == [3, 2] + [1] * 7
+
+
+@pytest.mark.parametrize("form", ["file", "npy", "npz", "sets"])
+def test_labels_may_be_missing(form: str, tmp_path: Path) -> None:
+    if form == "sets":
+        arrays = {name: array for name, array in with_test(grey).items() if name.endswith("images")}
+        path = write(tmp_path, "npz", arrays)
+    else:
+        path = write(tmp_path, "npz" if form == "npz" else "npy", {"images": grey(39)["images"]})
+    data = FilesDataModule(str(path / "images.npy" if form == "file" else path), test_size=9, val_size=5)
+    assert (data.classes, data.class_names) == (None, None)
+    data.setup()
+    assert data.train is not None
+    assert [len(part) for part in (data.train, data.val, data.test)] == [25, 5, 9]
+    assert all(part.data.labels.isnan().all() for part in (data.train, data.val, data.test))
+
+
+NO_IMAGES = {
+    "bool": grey(40)["images"] > 99,
+    "int64": grey(40)["images"].astype(np.int64),
+    "bytes in floats": grey(40)["images"].astype(np.float32),
+    "-1 to 1": np.linspace(-1, 1, 800).reshape(40, 5, 4),
+    "any numbers": np.linspace(-7, 300, 800).reshape(40, 5, 4),
+    "big-endian": np.linspace(0, 1, 800).reshape(40, 5, 4).astype(">f4"),
+    "flat": np.zeros((40, 784), np.uint8),
+    "flat colours": np.zeros((40, 3072), np.uint8),
+    "alpha": np.zeros((40, 5, 4, 4), np.uint8),
+    "alpha first": np.zeros((40, 4, 6, 5), np.uint8),
+    "alpha of floats in bytes": np.zeros((40, 6, 5, 2), np.int32),
+    "ambiguous (N, 1, H, 3)": np.zeros((40, 1, 5, 3), np.uint8),
+    "ambiguous (N, 3, H, 1)": np.zeros((40, 3, 5, 1), np.uint8),
+    "ambiguous (N, 3, H, 3)": np.zeros((40, 3, 5, 3), np.uint8),
+}
+NO_LABELS = {
+    "floats": np.arange(40) % 3 / 1,
+    "bool": np.arange(40) % 2 > 0,
+    "one-hot": np.eye(3)[np.arange(40) % 3],
+    "one-hot integers": np.eye(3, dtype=int)[np.arange(40) % 3],
+}
+
+
+@pytest.mark.parametrize("form", ["npz", "npy"])
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [*[("images", array) for array in NO_IMAGES.values()], *[("labels", array) for array in NO_LABELS.values()]],
+    ids=[*NO_IMAGES, *NO_LABELS],
+)
+def test_what_is_refused_can_be_converted_as_the_error_says(
+    name: str, array: NDArray[Any], form: str, tmp_path: Path
+) -> None:
+    path = write(tmp_path, form, grey(40) | {name: array})
+
+    def read() -> FilesDataModule:
+        data = FilesDataModule(str(path), test_size=5, val_size=5)
+        data.setup()
+        return data
+
+    with pytest.raises(InputError, match=r"^[^\n]*; to convert them: ") as refused:
+        read()
+    exec(str(refused.value).partition("to convert them: ")[2], {"np": np})
+    if name == "labels":
+        expected = array.argmax(1) if array.ndim == 2 else array
+        assert read().test.data.labels.unique().tolist() == np.unique(expected).tolist()
+    else:
+        data = read()
+        assert len(data.test) == 5
+        if array.max() > 0:
+            seen = torch.cat([images for images, _ in (*data.test_dataloader(), *data.val_dataloader())])
+            assert seen.max() > 0.5
+
+
 class Hostile:
     """What runs a command when it is unpickled."""
 

@@ -20,8 +20,8 @@ __all__ = ["header", "image_shape", "mapped_images", "read_images", "read_labels
 
 IMAGE_TYPES = (np.uint8, np.float16, np.float32, np.float64)
 
-# Images whose values are looked at together.
-CHUNK = 1000
+# Images whose values are looked at together, and those that are looked at before a memory-mapped file is used.
+CHUNK, FEW = 1000, 100
 
 
 def header(place: Path | zipfile.Path) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
@@ -92,9 +92,11 @@ def mapped_images(path: Path | zipfile.Path) -> MappedImages:
         # A tensor can be written to, and the file cannot. (A private copy that can would be charged to the memory.)
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
         file = torch.from_numpy(values)
-    images = MappedImages(file, None if values.dtype == np.uint8 else lambda part: _check_values(part, path))
-    images.index_select(0, torch.arange(min(CHUNK, len(images))) * len(images) // min(CHUNK, len(images)))  # checked
-    return images
+    if file.dtype == torch.uint8:
+        return MappedImages(file)
+    # All values are checked when they are read, and some of them now.
+    _check_values(file[:: -(-len(file) // FEW)], path)
+    return MappedImages(file, lambda part: _check_values(part, path))
 
 
 def read_labels(*places: Path | zipfile.Path) -> tuple[list[NDArray[np.int64]], tuple[str, ...] | None]:

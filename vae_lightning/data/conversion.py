@@ -36,6 +36,8 @@ def image_conversion(shape: Sequence[int], dtype: np.dtype[np.generic]) -> Conve
         shape: the array's shape.
         dtype: its type.
     """
+    if len(shape) == 4 and shape[1] == shape[3] == 3:  # a fourth column tells three channels from three columns
+        return lambda x: f"np.pad({x}, [(0, 0)] * 3 + [(0, 1)])"
     form, kind = _shaping(shape), ""
     if dtype.kind == "b":
         kind = ".astype(np.uint8) * 255"
@@ -60,7 +62,7 @@ def _shaping(shape: Sequence[int]) -> str | None:
         return None
     last, second = shape[3], shape[1]
     if last in (1, 3) and second in (1, 3):
-        # One channel needs no axis; three are told from three columns by a fourth column.
+        # One channel needs no axis.
         return "[:, 0]" if second == 1 else "[..., 0]" if last == 1 else None
     if last in (1, 3) or second in (1, 3):
         return ""

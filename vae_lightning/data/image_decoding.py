@@ -49,9 +49,10 @@ def decode_images(files: Sequence[Path], size: tuple[int, int] | None = None, mo
             for file, (_, other) in zip(files, heads, strict=True):
                 if other != size:
                     raise InputError(
-                        f"data.size=None: must be given, e.g. data.size={min(size)} or data.size=[{size[0]},{size[1]}], "
-                        f"because images differ in height x width: {files[0]} has {size[0]} x {size[1]} pixels, and "
-                        f"{file} {other[0]} x {other[1]}"
+                        f"data.size=None: must be given, e.g. data.size={min(size)} or "
+                        f"data.size=[{size[0]},{size[1]}], because images differ "
+                        f"in height x width: {files[0]} has {size[0]} x {size[1]} pixels, and {file} "
+                        f"{other[0]} x {other[1]}"
                     )
         if mode == "auto":
             mode = "grey" if all(is_grey for is_grey, _ in heads) else "rgb"

@@ -7,6 +7,7 @@ from typing import Any
 
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from torch import Tensor
+from torch.nn import functional
 
 __all__ = ["show_embedding", "show_histogram", "show_image"]
 
@@ -61,6 +62,9 @@ def show_embedding(
         images: ``(N, C, H, W)``, in [0, 1].
         step: the optimiser step at which the points were computed.
     """
+    height, width = images.shape[-2:]
+    # torch cannot arrange thumbnails that are higher than wide.
+    images = functional.pad(images, (0, max(0, height - width)))
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger):
             # An earlier test at this step may have left the folder, and torch would print that it exists.
