@@ -111,7 +111,7 @@ def test_floats_are_the_numbers_that_the_model_sees(dtype: type, exact: bool, tm
     values = (
         (np.arange(60 * 20).reshape(60, 5, 4) % 256 / 255) if exact else np.random.default_rng(0).random((60, 5, 4))
     )
-    images = values.astype(dtype)
+    images: NDArray[Any] = values.astype(dtype)
     data = FilesDataModule(str(write(tmp_path, "npz", {"images": images})), test_size=1, val_size=0)
     data.setup()
     assert data.train is not None

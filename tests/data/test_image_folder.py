@@ -68,7 +68,7 @@ def read(path: Path, **options: Any) -> tuple[ImageFolderDataModule, list[tuple[
     assert len(data.image_shape) == 3
     data.setup()
     assert data.train is not None
-    return data, [tuple(part.data) for part in (data.train, data.val, data.test)]
+    return data, [(part.data.images, part.data.labels) for part in (data.train, data.val, data.test)]
 
 
 def numbers(images: torch.Tensor) -> list[int]:

@@ -78,12 +78,12 @@ def test_a_stack_has_the_same_bits(command: Command, tmp_path: Path) -> None:
     save(tmp_path / "set")
     jobs = ("seed=1", "seed=2")
     for memory_map in ("true", "false"):
-        given = ["data.path=set", f"data.memory_map={memory_map}", f"sweep.name={memory_map}", "seed=1,2"]
+        given = ["data.path=set", f"data.memory_map={memory_map}", f"sweep.name=map_{memory_map}", "seed=1,2"]
         done = command("train", "-m", *SMALL, *given, "callbacks.figures=null", "hydra/launcher=stacked")
         assert done.returncode == 0, done.stderr
         assert "stack 1 of 1: 2 models" in done.stdout
     for job in jobs:
-        mapped, kept = (tmp_path / "outputs/sweeps" / name / job for name in ("true", "false"))
+        mapped, kept = (tmp_path / "outputs/sweeps" / name / job for name in ("map_true", "map_false"))
         assert losses(metrics_of(mapped)) == losses(metrics_of(kept))
         weights = [torch.load(run / "checkpoints/last.ckpt", weights_only=True)["state_dict"] for run in (mapped, kept)]
         assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[1])

@@ -46,7 +46,9 @@ class MappedImages(Tensor):
         return images
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Iterable[type], args: tuple[Any, ...], kwargs: dict[Any, Any]) -> Any:
+    def __torch_dispatch__(  # type: ignore[override]  # torch does not type it as a class method
+        cls, func: Any, types: Iterable[type], args: tuple[Any, ...], kwargs: dict[Any, Any]
+    ) -> Any:
         if func is torch.ops.aten.index_select.default and isinstance(args[0], cls) and args[1] == 0:
             return args[0]._read(args[2])
         args, kwargs = tree_map(lambda each: each._read() if isinstance(each, cls) else each, (args, kwargs))
