@@ -5,6 +5,7 @@ import math
 from abc import abstractmethod
 from typing import TypedDict
 
+import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader
