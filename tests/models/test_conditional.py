@@ -9,7 +9,7 @@ from conftest import SMALL, TINY, Command, Compose, TinyImages, metrics_of
 from torch import Tensor
 
 from vae_lightning import VAE, FilesDataModule, InputError
-from vae_lightning.data import EMNISTDataModule
+from vae_lightning.data import EMNISTDataModule, ImageDataModule
 from vae_lightning.evaluation.pictures import pictures
 from vae_lightning.models.labelled import images_in, one_hot_in, with_labels
 from vae_lightning.runs.training import train
@@ -64,7 +64,11 @@ def test_other_labels_are_refused(vae: VAE, batch: tuple[Tensor, ...], message: 
 def test_the_number_of_classes_comes_from_the_data(composed: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="classes=auto: must be a number or None"):
         VAE(classes="auto")
-    monkeypatch.setattr(TinyImages, "classes", None)
+    monkeypatch.setattr(TinyImages, "classes", None, raising=False)
+    with pytest.raises(InputError, match=r"model\.classes=auto: must be null, because the data have no labels"):
+        train(composed(*TINY, "model=conditional"))
+    monkeypatch.undo()
+    monkeypatch.delattr(ImageDataModule, "classes")
     with pytest.raises(InputError, match=r"model\.classes=auto: must be a number, because the data do not say"):
         train(composed(*TINY, "model=conditional"))
 
