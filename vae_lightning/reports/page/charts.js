@@ -24,7 +24,7 @@ function draw(element, traces, layout) {
   Plotly.react(element, traces, {
     font: { family: "system-ui, sans-serif", size: 12, color: css("--text") },
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", showlegend: false, hovermode: "closest",
-    hoverlabel: { bgcolor: css("--panel"), bordercolor: css("--quiet"), font: { color: css("--text") }, align: "left" },
+    hoverlabel: { bgcolor: css("--panel"), bordercolor: css("--quiet"), font: { color: css("--text"), family: "system-ui, sans-serif" }, align: "left" },
     margin: { l: small ? 45 : 60, r: 15, t: 15, b: 45 }, height: 400, dragmode: small ? false : "zoom",
     ...(printing.matches ? { width: PRINTED, autosize: false } : { width: undefined, autosize: true }),
     ...layout,
@@ -362,14 +362,14 @@ function parallel() {
 function dimensionOf(quantity, rows) {
   const values = rows.map(quantity.value);
   const levels = levelsOf(quantity, rows);
-  if (!isNumeric(quantity, rows)) return { label: quantity.name, values: values.map((value) => levels.indexOf(value)), tickvals: levels.map((_, place) => place), ticktext: levels.map(shown) };
+  if (!isNumeric(quantity, rows)) return { label: plain(quantity.name), values: values.map((value) => levels.indexOf(value)), tickvals: levels.map((_, place) => place), ticktext: levels.map(shown) };
   const log = isLog(quantity, rows);
   const place = (value) => (log ? Math.log10(value) : value);
   const range = quantity.metric ? windowOf(values, highIsGood(quantity.name)) : [levels[0], levels.at(-1)].map(place);
   if (range[0] === range[1]) { range[0] -= 1; range[1] += 1; }
   const ticks = !quantity.metric && levels.length <= 8 ? levels.map(place) : [0, 1, 2, 3, 4].map((step) => range[0] + (step / 4) * (range[1] - range[0]));
   return {
-    label: quantity.name, range, values: values.map((value) => Math.min(range[1], Math.max(range[0], place(value)))),
+    label: plain(quantity.name), range, values: values.map((value) => Math.min(range[1], Math.max(range[0], place(value)))),
     tickvals: ticks, ticktext: ticks.map((tick) => shown(Number((log ? 10 ** tick : tick).toPrecision(quantity.metric ? 3 : 4)))),
   };
 }
