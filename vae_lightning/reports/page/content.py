@@ -15,7 +15,7 @@ from vae_lightning.config.errors import InputError
 from vae_lightning.reports.curves import read_curves
 from vae_lightning.reports.importances import Importances
 from vae_lightning.reports.page.facts import read_facts
-from vae_lightning.reports.page.pictures import embedded_pictures
+from vae_lightning.reports.page.pictures import ROOM, embedded_pictures
 from vae_lightning.reports.pareto_front import front_of
 from vae_lightning.reports.results import SweepResults, measured, rank
 from vae_lightning.reports.search_report import chosen
@@ -46,6 +46,7 @@ def page_content(
         importances: those of the search's parameters.
     """
     jobs, settings = found.jobs, found.settings
+    groups = [*jobs["group"].unique()] if "group" in jobs else [None]
     metrics = [
         name
         for name in jobs
@@ -79,8 +80,8 @@ def page_content(
         "configurations": _configurations(rows) if search is None else _trials(search, rows),
         "curves": _curves(base, rows, _best_first(found)),
         "groups": [
-            _group(base, name, found if name is None else _within(found, name), search)
-            for name in (jobs["group"].unique() if "group" in jobs else [None])
+            _group(base, name, found if name is None else _within(found, name), search, ROOM // len(groups))
+            for name in groups
         ],
         "search": None if search is None else _search(search, importances),
         "colours": COLOURS,
@@ -181,7 +182,7 @@ def _within(found: SweepResults, group: str) -> SweepResults:
     return found._replace(jobs=jobs, ranked=ranked)
 
 
-def _group(base: Path, name: str | None, found: SweepResults, search: Search | None) -> dict[str, Any]:
+def _group(base: Path, name: str | None, found: SweepResults, search: Search | None, room: int) -> dict[str, Any]:
     """Return what holds for all jobs of a group, and what is shown of its best configuration alone."""
     best, test = chosen(found, search), {}
     if len(best) and (search is None or len(search.objectives) == 1):
@@ -197,7 +198,7 @@ def _group(base: Path, name: str | None, found: SweepResults, search: Search | N
         "facts": read_facts(base, ordered, found),
         "test": [*test.items()],
         "job": shown,
-        "pictures": [] if shown is None else embedded_pictures(base / shown),
+        "pictures": [] if shown is None else embedded_pictures(base / shown, room),
     }
 
 

@@ -33,7 +33,9 @@ def read_facts(base: Path, jobs: Sequence[str], found: SweepResults) -> list[tup
         jobs: the names of the jobs.
         found: the results of these jobs.
     """
-    facts = _settings(_config(base, jobs), found.settings)
+    states = found.jobs["status"].value_counts()
+    facts = {"jobs": ", ".join(f"{count} {state}" for state, count in states.items())}
+    facts |= _settings(_config(base, jobs), found.settings)
     for axis in [*found.settings, *(["seed"] if "seed" in found.jobs else [])]:
         facts[f"varied: {axis}"] = _levels(found.jobs[axis])
     environments = []
