@@ -205,7 +205,7 @@ def main() -> None:
                 textwrap.fill(text, 120, break_on_hyphens=False, break_long_words=False),
                 "```\npython docs/estimators.py\n```",
                 table(measured),
-                "[Maths](../maths.md#the-score-function) derives them, and [an experiment](../experiments.md"
+                "[Maths](../maths.md#the-score-function) derives the estimators, and [an experiment](../experiments.md"
                 "#why-the-latents-are-reparameterised)\nfollows bias and variance during training on all of MNIST.",
             ]
         )

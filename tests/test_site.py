@@ -79,6 +79,19 @@ def test_the_gallery_has_every_picture() -> None:
     assert [path.name for path in pictures if f"({path.relative_to(SOURCE / 'docs')})" not in gallery] == []
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "shorter"), [("first_model", ("epochs=20", "epochs=1")), ("four_posteriors", ("range(1500)", "range(9)"))]
+)
+def test_notebooks_run(name: str, shorter: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (SOURCE / f"docs/notebooks/{name}.py").read_text()
+    assert shorter[0] in text
+    (tmp_path / "notebook.py").write_text(text.replace(*shorter))
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    done = subprocess.run([sys.executable, "notebook.py"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 # The site.
 
 
