@@ -54,7 +54,7 @@ docs: .venv/installed-dev
 	$(PYTEST) tests/test_docs.py $(ARGS)
 
 site: .venv/installed-dev
-	EXECUTE=true OMP_NUM_THREADS=1 $(BIN)/mkdocs build --quiet
+	EXECUTE=true OMP_NUM_THREADS=1 $(BIN)/mkdocs build
 	@echo "open site/index.html"
 
 # .pre-commit-config.yaml has the same commands.
@@ -63,7 +63,7 @@ check: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/codespell
-	$(BIN)/mkdocs build --quiet --site-dir build/site
+	$(BIN)/mkdocs build --site-dir build/site
 
 format: .venv/installed-dev
 	$(BIN)/ruff format .

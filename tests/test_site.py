@@ -101,7 +101,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("mkdocs", "material", "mkdocstrings_handlers.python", "mkdocs_jupyter", "ziamath"):
         pytest.importorskip(name, reason="needs an extra: pip install 'vae-lightning[docs]'")
     folder = tmp_path_factory.mktemp("site")
-    build = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(folder)]
+    build = [sys.executable, "-m", "mkdocs", "build", "--site-dir", str(folder)]
     done = subprocess.run(build, cwd=SOURCE, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return folder
