@@ -43,12 +43,15 @@ def opened(browser: Any) -> Iterator[Open]:
     complaints: list[str] = []
     pages = []
 
+    def complain(text: str, really: bool = True) -> None:
+        complaints.extend([text] * really)
+
     def show(path: Path, width: int = 1400, **options: Any) -> Any:
         page = browser.new_page(viewport={"width": width, "height": 900}, **options)
-        page.on("console", lambda message: message.type == "error" and complaints.append(message.text))
+        page.on("console", lambda message: complain(message.text, message.type == "error"))
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("dialog", lambda dialog: (complaints.append(f"dialog {dialog.message}"), dialog.dismiss()))
-        page.on("request", lambda request: request.url.startswith(("data:", "blob:")) or complaints.append(request.url))
+        page.on("dialog", lambda dialog: complain(f"dialog {dialog.message}"))
+        page.on("request", lambda request: complain(request.url, not request.url.startswith(("data:", "blob:"))))
         page.goto(path.as_uri())
         complaints.remove(path.as_uri())
         pages.append(page)
@@ -60,7 +63,7 @@ def opened(browser: Any) -> Iterator[Open]:
     assert complaints == []
 
 
-def job(sweep: Path, axes: dict[str, Any], loss: float, epochs: int = 4, **metrics: float) -> Path:
+def job(sweep: Path, axes: dict[str, Any], loss: float, epochs: int = 4, **metrics: Any) -> Path:
     metrics = {"val/loss": loss, "probe/val_acc": 0.9 - loss / 1000, "test/loss": 777.0, **metrics}
     folder = fake_job(sweep, axes, **metrics)
     rows = [f"{epoch},{epoch},{loss + 100 / (1 + epoch)},{0.5 + epoch / 100}" for epoch in range(epochs)]
@@ -345,7 +348,8 @@ def test_long_curves_of_many_jobs_are_thinned_and_the_best_jobs_keep_theirs(
     "values", [{"widths": [128, 64]}, {"a": None}, {"a": float("nan")}, {"a": float("inf")}, {"a": True}, {}], ids=str
 )
 def test_any_values_and_metrics_are_json(values: dict[str, Any], tmp_path: Path) -> None:
-    job(tmp_path, values, 100.0, **{"train/loss": float("inf"), "val/kl": float("nan")})
+    odd: dict[str, Any] = {"train/loss": float("inf"), "val/kl": float("nan")}
+    job(tmp_path, values, 100.0, **odd)
     write_page(tmp_path / "report.html", tmp_path, "s", read_sweep(tmp_path), None)
     (only,) = data_of(tmp_path / "report.html")["jobs"]
     assert (only["status"], only["metrics"].count(None)) == ("complete", 2)

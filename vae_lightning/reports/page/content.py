@@ -80,7 +80,7 @@ def page_content(
         "configurations": _configurations(rows) if search is None else _trials(search, rows),
         "curves": _curves(base, rows, _best_first(found)),
         "groups": [
-            _group(base, name, found if name is None else _within(found, name), search, ROOM // len(groups))
+            _group(base, name, found if name is None else _within(found, name), search, ROOM // max(1, len(groups)))
             for name in groups
         ],
         "search": None if search is None else _search(search, importances),
@@ -145,7 +145,7 @@ def _best_first(found: SweepResults) -> list[int]:
     if found.objective not in found.jobs:
         return [*range(len(found.jobs))]
     column = found.jobs[found.objective].reset_index(drop=True)
-    return column.sort_values(ascending=not str(found.objective).endswith("_acc"), kind="stable").index.to_list()
+    return [*column.sort_values(ascending=not str(found.objective).endswith("_acc"), kind="stable").index]
 
 
 def _curves(base: Path, rows: Sequence[dict[str, Any]], order: Sequence[int]) -> list[dict[str, Any] | None]:
@@ -170,8 +170,8 @@ def _curves(base: Path, rows: Sequence[dict[str, Any]], order: Sequence[int]) ->
         room -= len(kept) * (len(names) + 1)
         if room < 0:
             break
-        found[place] = {"epoch": [int(curves["epoch"][step]) + 1 for step in kept]}
-        found[place] |= {name: [_number(curves[name][step], digits=5) for step in kept] for name in names}
+        thinned = {name: [_number(curves[name][step], digits=5) for step in kept] for name in names}
+        found[place] = {"epoch": [int(curves["epoch"][step]) + 1 for step in kept], **thinned}
     return found
 
 
