@@ -139,6 +139,10 @@ def test_colours_follow_the_screen_and_paper(sweep: Path, opened: Open) -> None:
     page.locator("#scatter .main-svg").first.wait_for()  # although nobody has scrolled there
     assert page.locator("#curves .main-svg").first.get_attribute("width") == "680"
     assert not page.locator("#filter").is_visible()
+    widths = page.locator(".chart").evaluate_all(
+        "charts => charts.map((chart) => chart.scrollWidth <= chart.clientWidth)"
+    )
+    assert all(widths)
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
 
 
