@@ -32,7 +32,7 @@ FLOORS = [
     ["posteriors"],
     ["likelihoods", "schedules"],
     [
-        *("config", "cpu", "deferred_imports", "distributed", "matmul_precision", "memory", "precision"),
+        *("config", "cpu", "deferred_imports", "distributed", "matmul_precision", "memory", "palette", "precision"),
         *("progress_bar", "signals", "streams", "terminal", "user_cache", "whole_files", "wrapping"),
     ],
 ]

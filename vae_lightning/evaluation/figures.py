@@ -14,7 +14,7 @@ from vae_lightning.evaluation.pictures import pictures
 from vae_lightning.models.encode_all import encode_all
 from vae_lightning.models.vae import VAE
 from vae_lightning.posteriors.distribution import Distribution
-from vae_lightning.posteriors.statistics import mean_kl
+from vae_lightning.posteriors.statistics import mean_kl, mean_variances
 from vae_lightning.streams import NormalStream, generator
 from vae_lightning.whole_files import write_figure, write_file
 
@@ -71,5 +71,5 @@ def write_figures(
     noise = NormalStream(generator(vae.seed, "prior"), prior.noise_size).draw(embedded)
     write_figure(directory / "latent_space.png", draw_latent_space(mean, labels, title, prior.rsample(noise)))
     if vae.factorised:
-        write_figure(directory / "kl_by_dimension.png", draw_kl(kl, title))
+        write_figure(directory / "kl_by_dimension.png", draw_kl(kl, mean_variances(mean, vae.latent_dim), title))
     return images, mean, labels

@@ -2,12 +2,12 @@
 
 import numpy as np
 import torch
-from matplotlib import colormaps
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
 from vae_lightning.evaluation.curves import SHORT
+from vae_lightning.palette import COLOURS, MARKERS
 
 __all__ = ["draw_latent_space"]
 
@@ -17,6 +17,8 @@ ROWS = 24
 
 def draw_latent_space(mean: Tensor, labels: Tensor | None, what: str = "images", prior: Tensor | None = None) -> Figure:
     """Plot the posterior mean of each image, coloured by its label, over samples from the prior.
+
+    Each label is also written at the median of its points, and beyond ten labels, ten at a time share a marker.
 
     Two dimensions are plotted as they are, more by their first two principal components, and a single one against the
     label.
@@ -32,7 +34,6 @@ def draw_latent_space(mean: Tensor, labels: Tensor | None, what: str = "images",
     plane = _Plane(mean.double().cpu().numpy())
     points = plane.points(mean.double().cpu().numpy(), labels.numpy())
     classes = sorted(set(labels.tolist()))
-    colours = colormaps["tab10" if len(classes) <= 10 else "turbo"].resampled(max(10, len(classes)))
     columns = -(-len(classes) // ROWS)
     width = 5.4 + 0.6 * columns
     figure = Figure(figsize=(width, 5), dpi=120)
@@ -43,7 +44,12 @@ def draw_latent_space(mean: Tensor, labels: Tensor | None, what: str = "images",
         axes.scatter(background[:, 0], background[:, 1], s=4, color="0.85", zorder=0)
     for place, label in enumerate(classes):
         members = points[(labels == label).numpy()]
-        axes.scatter(members[:, 0], members[:, 1], s=8, color=colours(place), label=str(label))
+        turn, colour = divmod(place, len(COLOURS))
+        marker = MARKERS[turn % len(MARKERS)]
+        axes.scatter(*members.T, s=8, color=COLOURS[colour], marker=marker, linewidths=0, label=str(label))
+        if labelled and plane.dimensions > 1:  # otherwise, the axis shows it
+            box = {"boxstyle": "circle,pad=0.15", "facecolor": "white", "edgecolor": COLOURS[colour], "lw": 2, "alpha": 0.85}
+            axes.text(*np.median(members, 0), str(label), ha="center", va="center", fontsize=9, weight="bold", bbox=box)
     axes.set_xlabel(plane.names[0])
     axes.set_ylabel(plane.names[1])
     axes.ticklabel_format(scilimits=SHORT)

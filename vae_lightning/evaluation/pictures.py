@@ -1,6 +1,8 @@
 """Pictures from a model: reconstructions, prior samples, traversals and the manifold."""
 
 import io
+import math
+from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -28,8 +30,8 @@ SIDE = 20
 ENLARGED, LARGEST = 2, 2000
 # The lines between the images of a grid.
 GREY = 0.5
-# Pixels of a file around the grid, those above it with the title, and the size of the title's letters.
-MARGIN, HEAD, LETTERS = 8, 36, 15
+# Pixels of a file around the grid, those above it with the title, and the sizes of the letters of title and labels.
+MARGIN, HEAD, LETTERS, SMALL = 8, 36, 15, 12
 
 
 class Picture(NamedTuple):
@@ -40,12 +42,16 @@ class Picture(NamedTuple):
         title: description of the images.
         images: ``(N, C, H, W)``, in [0, 1], row by row.
         columns: number of images per row.
+        rows: labels at the left of the rows; none if empty.
+        heads: labels above the columns; none if empty.
     """
 
     name: str
     title: str
     images: Tensor
     columns: int
+    rows: Sequence[str] = ()
+    heads: Sequence[str] = ()
 
     def grid(self) -> Tensor:
         """Return the grid as one image, ``(3, H, W)``: a grey line of one pixel around each image."""
@@ -58,11 +64,11 @@ class Picture(NamedTuple):
         return F.pad(rows.permute(2, 0, 3, 1, 4).flatten(3).flatten(1, 2), (0, 1, 0, 1), value=GREY)
 
     def png(self) -> bytes:
-        """Return the grid below its title as a PNG file.
+        """Return the grid below its title, with its labels, as a PNG file; leave out labels that have no room.
 
         Matplotlib, which draws the plots, would take five times as long to paste the pixels.
         """
-        grid, font = self.grid(), _font()
+        grid, font, small = self.grid(), _font(LETTERS), _font(SMALL)
         coloured = self.images.shape[1] == 3
         scale = min(ENLARGED, LARGEST / max(grid.shape[1:]))
         height, width = (round(scale * size) for size in grid.shape[1:])
@@ -70,19 +76,35 @@ class Picture(NamedTuple):
         pasted = Image.fromarray(pixels.contiguous().cpu().numpy()).resize(
             (width, height), Image.Resampling.NEAREST if scale == ENLARGED else Image.Resampling.HAMMING
         )
-        whole = max(width, round(font.getlength(self.title))) + 2 * MARGIN, height + HEAD + MARGIN
+        beside = max((round(small.getlength(row)) + MARGIN for row in self.rows), default=0)
+        top = HEAD + (SMALL + MARGIN if self.heads else 0)
+        whole = max(width + beside, round(font.getlength(self.title))) + 2 * MARGIN, height + top + MARGIN
+        left = (whole[0] - width - beside) // 2 + beside
         image = Image.new(pasted.mode, whole, "white")
-        image.paste(pasted, ((whole[0] - width) // 2, HEAD))
-        ImageDraw.Draw(image).text((whole[0] / 2, HEAD - MARGIN), self.title, "black", font, anchor="md")
+        image.paste(pasted, (left, top))
+        draw = ImageDraw.Draw(image)
+        draw.text((whole[0] / 2, HEAD - MARGIN), self.title, "black", font, anchor="md")
+        cell = width / max(1, min(self.columns, len(self.images)))
+        widest = max((small.getlength(head) + MARGIN for head in self.heads), default=0)
+        for place, head in _with_room(self.heads, widest, cell):
+            draw.text((left + (place + 0.5) * cell, top - MARGIN / 2), head, "black", small, anchor="md")
+        cell = height / max(1, len(self.rows))
+        for place, row in _with_room(self.rows, SMALL, cell):
+            draw.text((left - MARGIN / 2, top + (place + 0.5) * cell), row, "black", small, anchor="rm")
         content = io.BytesIO()
         image.save(content, "PNG", compress_level=COMPRESSION)
         return content.getvalue()
 
 
+def _with_room(labels: Sequence[str], size: float, cell: float) -> list[tuple[int, str]]:
+    """Return the labels that have room beside each other, with their places: every n-th, starting with the first."""
+    return [*enumerate(labels)][:: max(1, math.ceil(size / cell))]
+
+
 @cache
-def _font() -> ImageFont.FreeTypeFont:
+def _font(size: int) -> ImageFont.FreeTypeFont:
     """Return the font of matplotlib's figures."""
-    return ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", LETTERS)
+    return ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", size)
 
 
 def _visible(images: Tensor) -> Tensor:
@@ -138,10 +160,12 @@ def pictures(
             order = kl
         dimensions = order.argsort(descending=True, stable=True)[:DIMENSIONS].tolist()
         quantiles = prior.quantiles(LEVELS, many)
-        rows = [
+        moved = [
             vae.posterior.moved(mean[0], dimension, quantiles[:, dimension % quantiles.shape[1]])
             for dimension in dimensions
         ]
+        measure = "variance" if order is not kl else "KL"
+        target, heads = _heads(vae, quantiles, len(moved[0]))
         drawn = [
             Picture(
                 "reconstructions",
@@ -157,18 +181,41 @@ def pictures(
             ),
             Picture(
                 "traversals",
-                "each row moves one latent over the prior's quantiles, 0.001 to 0.999; from the top: "
-                + ", ".join(map(str, dimensions)),
-                decoded(torch.cat(rows), images[:1]),
-                len(rows[0]),
+                f"one dimension of z per row, set to {target}",
+                decoded(torch.cat(moved), images[:1]),
+                len(moved[0]),
+                [f"dimension {dimension}, {measure} {order[dimension]:.2f}" for dimension in dimensions],
+                heads,
             ),
         ]
         if vae.posterior.size == 2 and type(vae.posterior).moved is Posterior.moved:
             first, second = prior.quantiles(torch.linspace(0.02, 0.98, SIDE), many).T
             z = torch.cartesian_prod(second.flip(0), first).flip(1)
-            title = "the latent plane by quantiles of the prior: dimension 0 to the right, dimension 1 upwards"
-            drawn.append(Picture("manifold", title, decoded(z, images[:1]), SIDE))
+            title = "the latent plane: dimension 0 to the right, dimension 1 upwards"
+            sides = _numbers(second.flip(0), 2), _numbers(first, 2)
+            drawn.append(Picture("manifold", title, decoded(z, images[:1]), SIDE, *sides))
         learned = vae.prior.images()
         if learned is not None:
             drawn.append(Picture("pseudo_inputs", "pseudo-inputs of the prior", learned.detach().float().cpu(), 16))
     return drawn
+
+
+def _heads(vae: VAE, quantiles: Tensor, columns: int) -> tuple[str, list[str]]:
+    """Return what the columns of traversals are, and their labels.
+
+    Arguments:
+        vae: the model.
+        quantiles: quantiles of the prior, ``(V, size)``.
+        columns: the number of columns.
+    """
+    if vae.posterior.size != vae.latent_dim:
+        return "each of its categories", [*map(str, range(columns))]
+    if torch.allclose(quantiles, quantiles[:, :1], rtol=1e-4, atol=1e-5):
+        return "the value above", _numbers(quantiles[:, 0], 2)
+    return "a quantile of the prior", _numbers(LEVELS, 3)
+
+
+def _numbers(values: Tensor, decimals: int) -> list[str]:
+    """Return values ``(N,)`` as labels, with a maximum number of decimals; without a sign if they round to 0."""
+    rounded = values.double().round(decimals=decimals) + 0.0
+    return [f"{value:.{decimals}f}".rstrip("0").rstrip(".") for value in rounded.tolist()]

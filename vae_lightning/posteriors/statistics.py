@@ -7,7 +7,7 @@ from vae_lightning.distributed import over_processes
 from vae_lightning.posteriors.distribution import Distribution, log_ratio
 from vae_lightning.precision import sum_in_double
 
-__all__ = ["PosteriorMoments", "active_units", "mean_kl"]
+__all__ = ["ACTIVE", "PosteriorMoments", "active_units", "mean_kl", "mean_variances"]
 
 # A unit is active if the variance of its posterior mean over images is above this (Burda et al., 2016).
 ACTIVE = 0.01
@@ -33,12 +33,23 @@ def mean_kl(posterior: Distribution, prior: Distribution, noise: Tensor) -> Tens
     return mean
 
 
+def mean_variances(mean: Tensor, latent_dim: int) -> Tensor:
+    """Return the variance of each latent variable's posterior mean over images, ``(latent_dim,)``.
+
+    Arguments:
+        mean: posterior means, ``(N, size)``, for two images or more.
+        latent_dim: number of latent variables; the variance of one of several numbers is their sum.
+    """
+    variances: Tensor = mean.double().var(0).unflatten(-1, (latent_dim, -1)).sum(-1)
+    return variances
+
+
 def active_units(mean: Tensor, latent_dim: int, threshold: float = ACTIVE) -> Tensor:
     """Return which latent variables are in use: those whose posterior mean varies over the images.
 
     Arguments:
         mean: posterior means, ``(N, size)``, for two images or more.
-        latent_dim: number of latent variables; the variance of one of several numbers is their sum.
+        latent_dim: number of latent variables.
         threshold: the variance over images above which a unit is active.
 
     Returns:
@@ -48,8 +59,7 @@ def active_units(mean: Tensor, latent_dim: int, threshold: float = ACTIVE) -> Te
         Importance Weighted Autoencoders, Burda, Grosse and Salakhutdinov, 2016, section 5.2
         (https://arxiv.org/abs/1509.00519): Cov_x(E_q(z|x)[z]) > 0.01.
     """
-    variances: Tensor = mean.double().var(0).unflatten(-1, (latent_dim, -1)).sum(-1)
-    return variances > threshold
+    return mean_variances(mean, latent_dim) > threshold
 
 
 class PosteriorMoments:

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from vae_lightning.config.errors import InputError, one_line
+from vae_lightning.evaluation.curves import late_range
+from vae_lightning.palette import COLOURS
 from vae_lightning.reports.levels import shown
 from vae_lightning.runs.directory import CURVES
 
@@ -25,8 +26,6 @@ _CURVES: dict[str, tuple[str, dict[str, Any]]] = {
     "gradient/bias": ("relative; dotted: its noise", {"value": "symlog", "linthresh": 0.1}),
     "gradient/variance": ("relative", {"value": "log"}),
 }
-# More colours than this cannot be distinguished.
-MAX_COLOURS = 10
 
 
 def read_curves(run: Path) -> dict[str, list[float]]:
@@ -78,25 +77,22 @@ def draw_sweep_curves(
             if name in mean:
                 line = mean[name].dropna()
                 axes.plot(line.index + 1, line, color="0.8", linewidth=0.7, zorder=1)
-        drawn = []
-        for label, (mean, deviation) in coloured.items():
+        drawn: list[list[float]] = []
+        for colour, (label, (mean, deviation)) in zip(COLOURS, coloured.items(), strict=False):
             line = mean[name].dropna() if name in mean else pd.Series(dtype=float)
             marker = "." if len(line) <= 30 else None
-            (artist,) = axes.plot(line.index + 1, line, marker=marker, linewidth=1.2, label=label)
+            axes.plot(line.index + 1, line, color=colour, marker=marker, linewidth=1.2, label=label)
             band = deviation[name].reindex(line.index).fillna(0) if name in mean else line
             if band.any():
-                axes.fill_between(line.index + 1, line - band, line + band, color=artist.get_color(), alpha=0.2, lw=0)
+                axes.fill_between(line.index + 1, line - band, line + band, color=colour, alpha=0.2, lw=0)
             if name == "gradient/bias" and "gradient/noise" in mean:
                 noise = mean["gradient/noise"].dropna()
-                axes.plot(noise.index + 1, noise, ":", color=artist.get_color())
-            skipped = max(1, len(line) // 4) if len(line) > 2 else 0
-            drawn += [*(line - band)[skipped:], *(line + band)[skipped:]]
+                axes.plot(noise.index + 1, noise, ":", color=colour)
+            drawn += [[*(line - band)], [*(line + band)]]
         unit, scale = _CURVES[name]
         axes.set_yscale(**scale)
-        finite = [value for value in drawn if np.isfinite(value)]
-        if scale["value"] == "linear" and finite:
-            margin = 0.08 * (max(finite) - min(finite)) or 0.05 * abs(max(finite)) or 0.1
-            axes.set_ylim(min(finite) - margin, max(finite) + margin)
+        if scale["value"] == "linear" and (limits := late_range(drawn)) is not None:
+            axes.set_ylim(limits)
         axes.set_title(name, fontsize=9)
         axes.set_xlabel("epoch")
         axes.set_ylabel(unit, fontsize=8)
@@ -127,7 +123,7 @@ def _configurations(
     others = []
     for group in groups:
         complete = group[group["status"] == "complete"]
-        if len(complete) and len(best) < MAX_COLOURS:
+        if len(complete) and len(best) < len(COLOURS):
             first = complete.iloc[0]
             values = [f"{axis}={first[axis]}" for axis in settings if first[axis] is not None]  # absent by a condition
             label = ", ".join(values) or first["job"]

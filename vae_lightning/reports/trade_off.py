@@ -2,18 +2,19 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
+from vae_lightning.palette import COLOURS, MARKERS
 from vae_lightning.reports.levels import level_text, ordered_levels, shown
 from vae_lightning.reports.outliers import window
 
 __all__ = ["draw_trade_off"]
 
-_MARKERS = "osD^vP*X<>pH"
 # With more values on an axis, they are those of a search.
 MOST_LEVELS = 24
 
@@ -62,19 +63,20 @@ def _by_colour(axes: Axes, ranked: pd.DataFrame, axis: str) -> None:
 
 def _by_levels(axes: Axes, ranked: pd.DataFrame, settings: Sequence[str], levels: Sequence[Sequence[str]]) -> None:
     """Draw the points of a grid: the first axis sets the colour, the second the marker."""
-    colours = colormaps["tab10" if len(levels[0]) <= 10 else "turbo"].resampled(max(10, len(levels[0])))
+    many = len(levels[0]) > len(COLOURS)  # they have an order, which a scale shows
+    colours = [*colormaps["viridis"](np.linspace(0, 0.95, len(levels[0])))] if many else [*COLOURS]
     for _, row in ranked.iterrows():
         text = [level_text(row[axis]) for axis in settings]
         indices = [known.index(value) for known, value in zip(levels, text, strict=False)]
-        marker = _MARKERS[indices[1] % len(_MARKERS)] if len(indices) > 1 else _MARKERS[0]
+        marker = MARKERS[indices[1] % len(MARKERS)] if len(indices) > 1 else MARKERS[0]
         x, y = row["val/loss"], row["probe/val_acc"]
         right, up = (0 if pd.isna(row[name]) else row[name] for name in ("val/loss std", "probe/val_acc std"))
-        axes.errorbar(x, y, up, right, fmt=marker, color=colours(indices[0]))
+        axes.errorbar(x, y, up, right, fmt=marker, color=colours[indices[0]])
         beside = shown(", ".join(text[2:]))
         axes.annotate(beside, (x, y), (4, 3), textcoords="offset points", fontsize=7, annotation_clip=True)
     for index, value in enumerate(levels[0]):
-        axes.plot([], [], "o", color=colours(index), label=shown(f"{settings[0]}={value}"))
+        axes.plot([], [], "o", color=colours[index], label=shown(f"{settings[0]}={value}"))
     for index, value in enumerate(levels[1] if len(levels) > 1 else ()):
-        marker = _MARKERS[index % len(_MARKERS)]
+        marker = MARKERS[index % len(MARKERS)]
         axes.plot([], [], marker, color="grey", label=shown(f"{settings[1]}={value}"))
     axes.figure.legend(loc="outside right center", fontsize=8, ncols=-(-sum(map(len, levels)) // 24))
