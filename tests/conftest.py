@@ -224,7 +224,7 @@ def check_same_bits(run: Path, whole: Path) -> None:
             assert torch.equal(found["state_dict"][key], weight), (name, key)
         moments = [content["optimizer_states"][0]["state"] for content in (found, expected)]
         assert all(torch.equal(moments[0][i]["exp_avg"], moments[1][i]["exp_avg"]) for i in moments[1])
-    curves = [EventAccumulator(str(folder / "tensorboard")).Reload() for folder in (run, whole)]
+    curves = [EventAccumulator(str(folder)).Reload() for folder in (run, whole)]
     for tag in ("train/loss", "val/loss", "probe/val_acc", "test/loss"):
         points = [[(event.step, event.value) for event in curve.Scalars(tag)] for curve in curves]
         assert points[0] == points[1], tag

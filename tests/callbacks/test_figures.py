@@ -15,8 +15,10 @@ import pytest
 import torch
 from conftest import SMALL, Compose, composing, evaluated
 from hydra import compose
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.image import imread
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 from torch.distributions import Normal
@@ -24,10 +26,11 @@ from torch.distributions import Normal
 from vae_lightning import VAE, InputError
 from vae_lightning.callbacks import figures
 from vae_lightning.callbacks.figures import Figures
-from vae_lightning.evaluation.curves import draw_curves
+from vae_lightning.evaluation.curves import draw_curves, late_range
 from vae_lightning.evaluation.kl_by_dimension import draw_kl
 from vae_lightning.evaluation.latent_space import draw_latent_space
 from vae_lightning.evaluation.pictures import ENLARGED, HEAD, LARGEST, MARGIN, Picture, pictures
+from vae_lightning.palette import COLOURS
 from vae_lightning.posteriors import gaussian_kl
 from vae_lightning.runs.checkpoints import SafeCheckpointIO
 from vae_lightning.runs.training import train
@@ -97,7 +100,8 @@ def test_each_row_of_the_traversals_moves_one_dimension_those_of_the_largest_kl_
             assert row[:, dimension].tolist() == pytest.approx(np.linspace(-3, 3, 11).tolist(), abs=1e-6)
             others = [place for place in range(latent_dim) if place != dimension]
             torch.testing.assert_close(row[:, others], mu[0, others].expand(11, -1))
-        assert picture.title.endswith(f"from the top: {', '.join(map(str, order))}")
+        assert picture.rows == [f"dimension {dimension}, KL {expected[dimension]:.2f}" for dimension in order]
+        assert picture.heads == ["-3", "-2.4", "-1.8", "-1.2", "-0.6", "0", "0.6", "1.2", "1.8", "2.4", "3"]
 
 
 def test_the_manifold_is_of_the_priors_quantiles_one_dimension_to_the_right_the_other_upwards(images: Tensor) -> None:
@@ -107,6 +111,9 @@ def test_the_manifold_is_of_the_priors_quantiles_one_dimension_to_the_right_the_
     quantiles = torch.linspace(0.02, 0.98, 20)
     torch.testing.assert_close(grid[..., 0], quantiles.expand(20, 20), atol=1e-5, rtol=0)
     torch.testing.assert_close(grid[..., 1], quantiles.flip(0)[:, None].expand(20, 20), atol=1e-5, rtol=0)
+    sides = z.unflatten(0, (20, 20))
+    assert [float(row) for row in picture.rows] == pytest.approx(sides[:, 0, 1].tolist(), abs=0.006)
+    assert [float(head) for head in picture.heads] == pytest.approx(sides[0, :, 0].tolist(), abs=0.006)
     for other in (1, 3):
         assert "manifold" not in drawn(Watched(latent_dim=other), images[:2])
 
@@ -159,16 +166,43 @@ def test_a_file_shows_each_pixel_of_an_image_as_a_square(channels: int) -> None:
     assert np.allclose(grid, expected.numpy(), atol=1 / 255)
 
 
+def test_a_file_has_labels_beside_the_rows_and_above_the_columns() -> None:
+    plain = Picture("grid", "title", torch.zeros(6, 1, 28, 28), 3)
+    labelled = plain._replace(rows=["first", "second"], heads=["-1", "0", "1"])
+    without, found = (imread(io.BytesIO(picture.png()), format="png") for picture in (plain, labelled))
+    height, width = plain.grid().shape[1] * ENLARGED, plain.grid().shape[2] * ENLARGED
+    grid = found[-MARGIN - height : -MARGIN, -MARGIN - width : -MARGIN]
+    assert np.array_equal(grid, without[HEAD:-MARGIN, MARGIN:-MARGIN])
+    beside, above = found[-MARGIN - height : -MARGIN, : -MARGIN - width], found[HEAD : -MARGIN - height, -width:]
+    for part in (beside[: height // 2], beside[height // 2 :], *np.array_split(above, 3, 1)):
+        assert (part < 0.5).any()
+        assert (part[[0, -1]] == 1).all()
+    tiny = Picture("grid", "", torch.zeros(100, 1, 2, 2), 10, ["row"] * 10, ["-0.123"] * 10).png()
+    assert Image.open(io.BytesIO(tiny)).width < 150  # labels without room are left out
+
+
 @pytest.mark.parametrize("kl", [[0.5, 0.0, 2.0], [0.0] * 20, [1e-9] * 3, [0.1] * 40])
 def test_the_kls_bars_are_in_falling_order_and_their_sum_is_told(kl: list[float]) -> None:
-    figure = draw_kl(torch.tensor(kl), "odd images")
-    (axes,) = figure.axes
+    variances = [0.0099 if value < 0.3 else 0.0101 for value in kl]
+    axes, below = draw_kl(torch.tensor(kl), torch.tensor(variances), "odd images").axes
     assert [bar.get_height() for bar in axes.patches] == pytest.approx(sorted(kl, reverse=True))  # type: ignore[attr-defined]
     assert axes.get_title() == f"KL by dimension, mean over odd images; {sum(kl):.2f} nats in total"
     assert axes.get_ylim()[0] == 0
     if len(kl) <= 32:
-        order = [int(label.get_text()) for label in axes.get_xticklabels()]
+        order = [int(label.get_text()) for label in below.get_xticklabels()]
         assert [kl[dimension] for dimension in order] == sorted(kl, reverse=True)
+        assert [bar.get_height() for bar in below.patches] == pytest.approx([variances[each] for each in order])  # type: ignore[attr-defined]
+    # The threshold is drawn, and decides the colours.
+    assert below.lines[0].get_ydata() == [0.01, 0.01]
+    active = sum(value > 0.01 for value in variances)
+    legend = axes.get_legend()
+    assert legend is not None
+    assert [text.get_text().partition(":")[0] for text in legend.get_texts()] == [
+        f"{active} active",
+        f"{len(kl) - active} inactive",
+    ]
+    colours = [to_hex(bar.get_facecolor()) for bar in below.patches]
+    assert colours == [COLOURS[0]] * active + [COLOURS[1]] * (len(kl) - active)
 
 
 def points(figure: Figure) -> tuple[Any, list[str]]:
@@ -188,8 +222,14 @@ def test_each_label_has_a_colour_and_stands_in_the_legend(classes: int) -> None:
     assert names == [str(label) for label in labels[order].tolist()]
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == [str(label + 7) for label in range(classes)]
-    colours = {str(scatter.get_facecolor()) for scatter in figure.axes[0].collections}
-    assert len(colours) == classes
+    marks = {
+        (str(scatter.get_facecolor()), str(scatter.get_paths()[0].vertices)) for scatter in figure.axes[0].collections
+    }
+    assert len(marks) == classes
+    # Each label also stands at the median of its points.
+    assert [text.get_text() for text in figure.axes[0].texts] == [str(label + 7) for label in range(classes)]
+    for label, text in enumerate(figure.axes[0].texts):
+        assert np.allclose(text.get_position(), np.median(mu[labels == label + 7].numpy(), 0), rtol=0.01)
     assert figure.axes[0].get_title() == "posterior means of 200 odd images"
     figure.draw_without_rendering()
     within = figure.bbox
@@ -225,7 +265,7 @@ def test_no_number_and_no_word_of_a_figure_is_cut_off(scale: float) -> None:
     history = [{"train/loss": scale / epoch, "train/recon": scale, "train/kl": -scale} for epoch in (1, 2, 3)]
     mu = scale * torch.randn(50, 4, generator=generator(0, "test"))
     latent_space = draw_latent_space(mu, torch.arange(50) % 10, prior=scale * torch.randn(50, 4))
-    for figure in (draw_curves(history), draw_kl(scale * torch.rand(40)), latent_space):
+    for figure in (draw_curves(history, 1), draw_kl(scale * torch.rand(40), torch.rand(40)), latent_space):
         figure.draw_without_rendering()
         for axes in figure.axes:
             box = axes.get_tightbbox()
@@ -234,8 +274,10 @@ def test_no_number_and_no_word_of_a_figure_is_cut_off(scale: float) -> None:
             assert box.y0 >= 0
             assert box.x1 <= figure.bbox.x1
             assert box.y1 <= figure.bbox.y1
-        boxes = [axes.get_tightbbox() for axes in figure.axes]
-        assert all(left.x1 <= right.x0 for left, right in pairwise(boxes))  # type: ignore[union-attr]
+        for one, next_one in pairwise([axes.get_tightbbox() for axes in figure.axes]):
+            assert one is not None
+            assert next_one is not None
+            assert one.x1 <= next_one.x0 or next_one.y1 <= one.y0  # beside or below
 
 
 def test_curves_have_a_point_an_epoch_of_each_stage() -> None:
@@ -249,6 +291,31 @@ def test_curves_have_a_point_an_epoch_of_each_stage() -> None:
     assert lines == {"train": [[1, 3], [2, 2]], "val": [[2, 4]]}
     assert [axes.get_title() for axes in (loss, recon, kl)] == ["loss = -ELBO", "reconstruction", "KL"]
     assert (len(recon.lines), len(kl.lines)) == (0, 1)
+
+
+def test_the_first_epochs_do_not_rule_the_axis_and_the_best_is_marked() -> None:
+    history = [{"train/loss": 900 / epoch, "val/loss": 100.0 + abs(epoch - 5), "val/kl": 3.0} for epoch in range(1, 13)]
+    history[0] |= {"train/loss": 1e6}
+    loss, _, kl = draw_curves(history, 4).axes
+    low, high = loss.get_ylim()
+    assert low < 75  # the last point of training
+    assert 225 < high < 900  # the fourth point, not the third
+    star, line = ([each for each in loss.lines if each.get_linestyle() == style][-1] for style in ("None", ":"))
+    assert np.asarray(star.get_xydata()).tolist() == [[5, 100]]
+    assert star.get_label() == "best epoch, 5"
+    assert line.get_xdata() == [5, 5]
+    assert loss.get_title() == "loss = -ELBO; 100.00 at the best epoch"
+    assert kl.get_title() == "KL; 3.0000 at the best epoch"
+    # A best epoch among the first ones is within the axis all the same, and without validation it is of training.
+    (low, _) = draw_curves([{"train/loss": float(epoch)} for epoch in range(20)], 0).axes[0].get_ylim()
+    assert low < 0
+
+
+def test_a_range_leaves_out_a_quarter_of_each_curve_and_what_is_not_finite() -> None:
+    assert late_range([[100.0, 4, 3, 2], [50.0, 0, 1, float("inf")]]) == pytest.approx((-0.32, 4.32))
+    assert late_range([[100.0, 4]]) == pytest.approx((4 - 0.08 * 96, 100 + 0.08 * 96))  # too short to leave any out
+    assert late_range([[9.0, 1, 1, 1]], [5.0]) == pytest.approx((0.68, 5.32))
+    assert late_range([[float("nan")]]) is None
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 40])
@@ -292,7 +359,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def events(run: Path) -> dict[str, list[tuple[int, object]]]:
     """By tag the steps and contents of pictures and histograms."""
-    told = EventAccumulator(str(run / "tensorboard"), {"images": 0, "histograms": 0}).Reload()
+    told = EventAccumulator(str(run), {"images": 0, "histograms": 0}).Reload()
     images = {
         tag: [(event.step, event.encoded_image_string) for event in told.Images(tag)] for tag in told.images.Keys()
     }
@@ -310,14 +377,14 @@ def test_a_runs_pictures_are_files_and_in_tensorboard(finished: Path) -> None:
         assert 200 < pixels.shape[1] < 2500, name
         assert pixels.std() > 0.01, name
     found = events(finished)
-    assert set(found) == {f"pictures/{name}" for name in KINDS} | {"val/kl_by_dimension"}
+    assert set(found) == {f"visuals/{name}" for name in KINDS - {"traversals"}} | {"visuals/kl_by_dimension"}
     for tag, told in found.items():
         assert [step for step, _ in told] == [16, 32, 48], tag
         assert len({str(content) for _, content in told}) == 3, tag  # they change with the weights
 
 
 def test_the_histogram_is_of_the_kl_by_dimension(finished: Path) -> None:
-    step, histogram = events(finished)["val/kl_by_dimension"][-1]
+    step, histogram = events(finished)["visuals/kl_by_dimension"][-1]
     found = evaluated(shutil.copytree(finished, finished.parent / "copy"), "split=val", "samples=0")
     kl = found["val/kl_per_dimension"]
     assert (step, len(kl)) == (48, 2)
@@ -328,7 +395,7 @@ def test_the_histogram_is_of_the_kl_by_dimension(finished: Path) -> None:
 def test_without_validation_training_images_are_watched(composed: Compose, tmp_path: Path) -> None:
     train(composed(*OPTIONS, "data.val_size=0", "trainer.max_epochs=1", "data.batch_size=1000"))
     found = events(tmp_path / "run")
-    assert set(found) == {f"pictures/{name}" for name in KINDS} | {"train/kl_by_dimension"}
+    assert set(found) == {f"visuals/{name}" for name in KINDS - {"traversals"}} | {"visuals/kl_by_dimension"}
     assert all([step for step, _ in told] == [4] for told in found.values())
 
 

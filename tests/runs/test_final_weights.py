@@ -112,7 +112,7 @@ def test_a_run_killed_in_its_test_goes_on_with_the_test(
             for tag in events.Tags()["scalars"]
             if not tag.startswith("speed")
         }
-        for events in (EventAccumulator(str(folder / "tensorboard")).Reload() for folder in (run, tmp_path / "whole"))
+        for events in (EventAccumulator(str(folder)).Reload() for folder in (run, tmp_path / "whole"))
     ]
     assert points[0] == points[1]
     assert (run / "metrics.csv").read_text() == (tmp_path / "whole/metrics.csv").read_text()
@@ -132,7 +132,7 @@ def test_monitors_of_lightning_log_at_optimiser_steps(composed: Compose, tmp_pat
     """In blocks too, whose number Lightning would count."""
     monitor = "+callbacks.lr={_target_: lightning.pytorch.callbacks.LearningRateMonitor, logging_interval: epoch}"
     train(composed(*TINY, "logger=tensorboard", "trainer.max_epochs=3", "data.batch_size=5", monitor))
-    events = EventAccumulator(str(tmp_path / "run/tensorboard")).Reload()
+    events = EventAccumulator(str(tmp_path / "run")).Reload()
     assert [event.step for event in events.Scalars("lr-Adam")] == [0, 8, 16]
     assert [event.step for event in events.Scalars("train/loss")] == [8, 16, 24]
 

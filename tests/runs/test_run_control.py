@@ -60,7 +60,8 @@ def test_a_run_that_is_started_over_keeps_nothing_of_its_old_weights(composed: C
         *(".hydra/config.yaml", "metrics.json", "metrics.csv", "environment.json", "evaluation.json", "hparams.yaml"),
         *("trackers.json", "failure.json", "export/encoder.onnx", "export/decoder.onnx", "figures/curves.png"),
         *("figures/latent_space.png", "checkpoints/last.ckpt", "checkpoints/previous.ckpt", "checkpoints/best.ckpt"),
-        "tensorboard/events.out.tfevents.1.host.1.0",
+        *("events.out.tfevents.1.host.1.0", "projector_config.pbtxt", "projector/points.tsv", "hparams.yaml"),
+        "tensorboard/events.out.tfevents.1.host.1.0",  # of an earlier version
     }
     for name in written | own:
         (run / name).parent.mkdir(parents=True, exist_ok=True)
@@ -199,7 +200,7 @@ class Remembering(CSVLogger):
 
 def run_of(directory: Path, **config: Any) -> Run:
     data = {"_target_": "vae_lightning.data.MNIST5kDataModule"}
-    nothing = {"callbacks": {}, "data": data, "logger": {}, "restart": False}
+    nothing = {"callbacks": {}, "data": data, "logger": {}, "restart": False, "seed": 0}
     return Run({**nothing, "run_dir": str(directory), **config}, {})
 
 
@@ -393,3 +394,11 @@ def test_a_damaged_file_of_a_run_is_named_and_written_again(
     assert "metrics.json: is damaged" in caplog.text
     assert all(isinstance(known, str) for known in stored_tracker_ids(tmp_path).values())
     assert stored_fit(tmp_path).get("step") is None
+
+
+def test_every_run_shows_the_same_hyperparameters_and_the_axes_of_its_sweep(tmp_path: Path) -> None:
+    config = {"model": {"latent_dim": 3}, "trainer": {"max_epochs": 2}}
+    assert run_of(tmp_path, **config).hyperparameters == {"latent_dim": 3, "max_epochs": 2, "seed": 0}
+    nothing = {"callbacks": {}, "data": {"_target_": "vae_lightning.data.MNIST5kDataModule"}, "run_dir": "."}
+    run = Run(nothing | config | {"seed": 0}, {"beta": 2.0, "seed": 7})
+    assert run.hyperparameters == {"latent_dim": 3, "max_epochs": 2, "seed": 7, "beta": 2.0}

@@ -49,7 +49,7 @@ def test_a_run_directory_holds_what_it_should(finished: Path) -> None:
     }
     assert expected <= files
     assert not [name for name in files if name.endswith(".part")]
-    assert len(list((finished / "tensorboard").glob("events.*"))) >= 1
+    assert len(list(finished.glob("events.*"))) >= 1
 
 
 def test_metrics_are_flat_numbers_that_fit_together(finished: Path) -> None:
@@ -81,7 +81,7 @@ def test_the_curves_have_a_point_an_epoch_over_optimiser_steps(finished: Path) -
         assert [bool(row[name]) for row in rows] == [True, True, False]
         assert float(rows[1][name]) == metrics[name]
     assert float(rows[2]["test/loss"]) == metrics["test/loss"]
-    events = EventAccumulator(str(finished / "tensorboard")).Reload()
+    events = EventAccumulator(str(finished)).Reload()
     assert {"train/loss", "train/recon", "train/kl", "val/loss", "probe/val_acc", "test/loss"} <= set(
         events.Tags()["scalars"]
     )

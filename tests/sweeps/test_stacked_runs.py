@@ -108,7 +108,7 @@ def test_each_run_directory_holds_what_it_would_have_held_alone(sweeps: dict[str
         ]
         assert files[0] == files[1] - {Path("train.log")}
         check_close(stacked, alone)
-        curves = [EventAccumulator(str(run / "tensorboard")).Reload() for run in (stacked, alone)]
+        curves = [EventAccumulator(str(run)).Reload() for run in (stacked, alone)]
         # A set: of two event files of one second the accumulator reads .10 before .9.
         assert set(curves[0].Tags()["scalars"]) == set(curves[1].Tags()["scalars"])
         for tag in set(curves[1].Tags()["scalars"]) - {*TIMES}:

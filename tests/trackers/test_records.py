@@ -12,6 +12,7 @@ from lightning.pytorch.loggers import CSVLogger, MLFlowLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from vae_lightning import InputError
+from vae_lightning.trackers.event_files import event_files
 from vae_lightning.trackers.records import begin_trackers, tracker_ids
 
 # How long MLflow tries to reach a server.
@@ -122,3 +123,20 @@ def test_a_clock_that_is_put_back_leaves_tensorboards_steps_in_order(
         logger.finalize("success")
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert [(event.step, event.value) for event in events.Scalars("loss")] == [(1, 1), (2, 2), (3, 3), (4, 4)]
+
+
+def test_a_run_of_an_earlier_version_goes_on_in_its_own_folder(tmp_path: Path) -> None:
+    node = {
+        "_target_": "lightning.pytorch.loggers.TensorBoardLogger",
+        "save_dir": str(tmp_path),
+        "name": "",
+        "version": "",
+        "purge_step": None,
+    }
+    for earlier, resumed, folder in (("tensorboard", None, "tensorboard"), ("", 2, "tensorboard"), ("", None, "")):
+        (logger,) = begin_trackers({"tensorboard": node | {"name": earlier or node["name"]}}, {}, resumed).values()
+        logger.log_metrics({"loss": 1.0}, 3)
+        logger.finalize("success")
+        assert Path(str(logger.log_dir)) == tmp_path / folder
+    assert len(event_files(tmp_path / "tensorboard")) == 2
+    assert len(event_files(tmp_path)) == 1

@@ -32,9 +32,9 @@ from vae_lightning.streams import generator
 
 EPOCHS, STEPS = 3, 16  # of an epoch
 OPTIONS = [*SMALL, "model.latent_dim=2", "callbacks.probe.every_n_epochs=1", f"trainer.max_epochs={EPOCHS}"]
-SWEEP = [*SMALL, "trainer.max_epochs=2", "model.latent_dim=2,5", "optimizer.lr=1e-3,3e-3", "sweep.name=s"]
-RUN = "runs/one/tensorboard"
-PICTURES = ["pictures/manifold", "pictures/reconstructions", "pictures/samples", "pictures/traversals"]
+SWEEP = [*SMALL, "trainer.max_epochs=2", "model.latent_dim=2,5", "seed=1,2", "sweep.name=s"]
+RUN = "runs/one"
+PICTURES = ["visuals/manifold", "visuals/reconstructions", "visuals/samples"]  # of two dimensions
 
 
 @pytest.fixture(scope="module")
@@ -113,9 +113,10 @@ def curves(run: Path) -> dict[str, dict[int, float]]:
 def test_every_curve_is_there_at_its_steps_once(server: Server, outputs: Path) -> None:
     tags = server.ask("plugin/scalars/tags")
     jobs = [path.parent for path in outputs.rglob("metrics.json")]
-    assert set(tags) == {f"{job.relative_to(outputs)}/tensorboard" for job in jobs}
+    means = {f"sweeps/s/seed_means/latent_dim={latent_dim}" for latent_dim in (2, 5)}
+    assert set(tags) == {str(job.relative_to(outputs)) for job in jobs} | means
     for job in jobs:
-        run, expected = f"{job.relative_to(outputs)}/tensorboard", curves(job)
+        run, expected = str(job.relative_to(outputs)), curves(job)
         assert set(tags[run]) == {*expected, "speed/images_per_second"}
         for tag, points in expected.items():
             found = [(step, value) for _, step, value in server.ask("plugin/scalars/scalars", run=run, tag=tag)]
@@ -139,7 +140,7 @@ def test_what_is_to_be_there_is_there(outputs: Path) -> None:
 def test_a_killed_run_has_neither_gaps_nor_doubles(outputs: Path) -> None:
     """By TensorBoard's other reader too, which is used where its fast one is not."""
     size = dict.fromkeys(("scalars", "images", "histograms", "tensors"), 0)
-    events = EventAccumulator(str(outputs / "runs/one/tensorboard"), size).Reload()
+    events = EventAccumulator(str(outputs / RUN), size).Reload()
     ends = [STEPS * epoch for epoch in range(1, EPOCHS + 1)]
     expected = curves(outputs / "runs/one") | {"speed/images_per_second": dict.fromkeys(ends, 0.0)}
     for tag, points in expected.items():
@@ -151,14 +152,14 @@ def test_a_killed_run_has_neither_gaps_nor_doubles(outputs: Path) -> None:
 
 
 def test_the_kl_of_each_dimension_is_a_histogram(server: Server, outputs: Path) -> None:
-    events = EventAccumulator(str(outputs / "runs/one/tensorboard"), {"histograms": 0}).Reload()
-    totals = {event.step: event.histogram_value.sum for event in events.Histograms("val/kl_by_dimension")}
+    events = EventAccumulator(str(outputs / RUN), {"histograms": 0}).Reload()
+    totals = {event.step: event.histogram_value.sum for event in events.Histograms("visuals/kl_by_dimension")}
     assert totals == pytest.approx(curves(outputs / "runs/one")["val/kl"], rel=1e-5)
     for run, tags in server.ask("plugin/histograms/tags").items():
-        assert list(tags) == ["val/kl_by_dimension"]
+        assert list(tags) == ["visuals/kl_by_dimension"]
         dimensions = 5 if "latent_dim=5" in run else 2
-        shown = server.ask("plugin/histograms/histograms", run=run, tag="val/kl_by_dimension")
-        kl = curves(outputs / Path(run).parent)["val/kl"]
+        shown = server.ask("plugin/histograms/histograms", run=run, tag="visuals/kl_by_dimension")
+        kl = curves(outputs / run)["val/kl"]
         assert [step for _, step, _ in shown] == list(kl)
         for _, step, bins in shown:
             assert sum(count for *_, count in bins) == pytest.approx(dimensions)
@@ -187,7 +188,7 @@ def picture(server: Server, tag: str, step: int, run: str = RUN) -> Tensor:
 
 def test_pictures_are_there_at_their_steps(server: Server) -> None:
     for run, tags in server.ask("plugin/images/tags").items():
-        assert sorted(tags) == (PICTURES[1:] if "latent_dim=5" in run else PICTURES)
+        assert sorted(tags) == ([*PICTURES[1:], "visuals/traversals"] if "latent_dim=5" in run else PICTURES)
         epochs = EPOCHS if run == RUN else 2
         for tag in tags:
             shown = server.ask("plugin/images/images", run=run, tag=tag, sample=0)
@@ -198,28 +199,19 @@ def test_pictures_show_what_they_say(server: Server, vae: VAE, digits: tuple[Lab
     last = STEPS * EPOCHS
     shown = {tag: tiles(picture(server, tag, last)) for tag in PICTURES}
     with torch.no_grad():
-        images, reconstructions = shown["pictures/reconstructions"]
+        images, reconstructions = shown["visuals/reconstructions"]
         known = {image.numpy().tobytes() for image in digits[0].images}
         assert all((image * 255).round().byte().numpy().tobytes() in known for image in images)
         close(reconstructions, vae.reconstruct(images[:, None])[:, 0])
         # The same noise in each epoch: where the weights are the same, the pictures are.
         noise = torch.randn(64, 2, generator=generator(vae.seed, "prior"))
-        close(shown["pictures/samples"].flatten(0, 1), vae.sample(64, noise)[:, 0])
-        # A row a dimension, the largest KL first, through the first image's mu.
-        traversals = shown["pictures/traversals"]
-        assert traversals.shape[:2] == (2, 11)
-        mu = vae.encode(images[:1, None]).mu.repeat(2, 11, 1)
-        rows = []
-        for dimensions in ([0, 1], [1, 0]):
-            z = mu.clone()
-            for row, dimension in zip(z, dimensions, strict=True):
-                row[:, dimension] = torch.linspace(-3, 3, 11)
-            rows.append(vae.likelihood.mean(vae.decode(z))[:, :, 0])
-        assert min(float((traversals - each).abs().max()) for each in rows) < 0.01
+        close(shown["visuals/samples"].flatten(0, 1), vae.sample(64, noise)[:, 0])
         # z_1 from left to right, z_2 upwards: the corner at the bottom left is the lowest quantile of both.
         low = torch.special.ndtri(torch.tensor(0.02)).expand(1, 2)
-        close(shown["pictures/manifold"][-1, 0], vae.likelihood.mean(vae.decode(low))[0, 0])
-        assert shown["pictures/manifold"].shape[:2] == (20, 20)
+        close(shown["visuals/manifold"][-1, 0], vae.likelihood.mean(vae.decode(low))[0, 0])
+        assert shown["visuals/manifold"].shape[:2] == (20, 20)
+    job = next(run for run in server.ask("plugin/images/tags") if "latent_dim=5" in run)
+    assert tiles(picture(server, "visuals/traversals", STEPS * 2, job)).shape[:2] == (5, 11)
 
 
 def close(found: Tensor, expected: Tensor) -> None:
@@ -239,7 +231,11 @@ def test_the_projector_has_mu_labels_and_thumbnails(
     with torch.no_grad():
         torch.testing.assert_close(torch.tensor(tensor), vae.encode(images).mu, rtol=1e-4, atol=1e-4)
     metadata = server.get("plugin/projector/metadata", run=RUN, name=name).decode()
-    assert [int(row[0]) for row in csv.reader(io.StringIO(metadata))] == labels.tolist()
+    head, *rows = csv.reader(io.StringIO(metadata), delimiter="\t")
+    assert head == ["label", "image"]
+    assert [[int(cell) for cell in row] for row in rows] == [[label, n] for n, label in enumerate(labels.tolist())]
+    (state,) = server.ask("plugin/projector/bookmarks", run=RUN, name=name)
+    assert state["selectedColorOptionName"] == "label"
     sprite = Image.open(io.BytesIO(server.get("plugin/projector/sprite_image", run=RUN, name=name))).convert("L")
     cells = torch.from_numpy(np.array(sprite)).unfold(0, 28, 28).unfold(1, 28, 28).flatten(0, 1)
     close(cells[:1000] / 255, images[:, 0])
@@ -257,7 +253,12 @@ def test_the_configuration_is_there_as_text(server: Server, outputs: Path) -> No
 def test_custom_scalars_group_curves_that_are_there(server: Server) -> None:
     tags = [tag for tags in server.ask("plugin/scalars/tags").values() for tag in tags]
     layout = server.ask("plugin/custom_scalars/layout")
-    charts = {chart["title"]: chart["multiline"]["tag"] for group in layout["category"] for chart in group["chart"]}
+    *groups, bands = sorted(layout["category"], key=lambda group: "seeds" in group["title"])
+    charts = {chart["title"]: chart["multiline"]["tag"] for group in groups for chart in group["chart"]}
+    for chart in bands["chart"]:
+        ((series,),) = (chart["margin"]["series"],)
+        assert series["value"] == chart["title"]
+        assert {series["value"], series["lower"], series["upper"]} <= {*tags}
     assert {"loss = -ELBO", "KL", "probe accuracy", "learning rate", "images per second"} <= charts.keys()
     for title, patterns in charts.items():
         for pattern in patterns:
@@ -268,12 +269,14 @@ def test_custom_scalars_group_curves_that_are_there(server: Server) -> None:
 
 def test_hparams_tell_runs_apart_by_what_varies(server: Server, outputs: Path) -> None:
     groups = {group["name"]: group for group in server.session_groups()}
-    assert groups[RUN]["hparams"] == {"latent_dim": 2, "lr": 1e-3, "batch_size": 64, "max_epochs": EPOCHS, "seed": 0}
+    common = {"latent_dim": 2, "lr": 1e-3, "batch_size": 64, "max_epochs": EPOCHS, "seed": 0}
+    assert groups[RUN]["hparams"] == common
     assert len(groups) == 5
     for name, group in groups.items():
-        run = outputs / Path(name).parent
+        run = outputs / name
         if name != RUN:
-            assert group["hparams"] == json.loads((run / "job.json").read_text())["axes"]
+            axes = json.loads((run / "job.json").read_text())["axes"]
+            assert group["hparams"] == common | {"max_epochs": 2} | axes
         numbers = json.loads((run / "metrics.json").read_text())
         shown = {metric["name"]["tag"]: metric["value"] for metric in group["metricValues"]}
         expected = {name: numbers[name] for name in ("val/loss", "probe/train_acc", "probe/val_acc")}

@@ -9,12 +9,11 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
-from vae_lightning.callbacks.early_stopping import position
 from vae_lightning.config.arguments import checked
 from vae_lightning.config.errors import InputError
 from vae_lightning.data.selection import places, watched_images
 from vae_lightning.evaluation.figures import kl_of, write_figures
-from vae_lightning.evaluation.pictures import pictures
+from vae_lightning.evaluation.pictures import pictures, visible
 from vae_lightning.models.vae import VAE
 from vae_lightning.trackers.media import show_embedding, show_histogram, show_image
 
@@ -101,7 +100,7 @@ class Figures(Callback):
         if trainer.is_global_zero:
             batches = trainer.datamodule.test_dataloader()  # type: ignore[attr-defined]
             images, mean, labels = self.write(_vae(pl_module), batches, "test images")
-            show_embedding(trainer.loggers, "mu", mean, labels, images, position(trainer)[1])
+            show_embedding(trainer.loggers, "mu", mean, labels, visible(images))
 
     def write(self, vae: VAE, batches: Iterable[Any], title: str) -> tuple[Tensor, Tensor, Tensor | None]:
         """Write the PNG files with :func:`vae_lightning.evaluation.figures.write_figures`; return its result."""
@@ -109,8 +108,7 @@ class Figures(Callback):
 
     def _show_kl(self, trainer: Trainer) -> None:
         if self._watched is not None and self._kl is not None:
-            tag = f"{self._watched[1]}/kl_by_dimension"
-            show_histogram(trainer.loggers, tag, torch.tensor(self._kl), trainer.global_step)
+            show_histogram(trainer.loggers, "visuals/kl_by_dimension", torch.tensor(self._kl), trainer.global_step)
 
     def _show_pictures(self, trainer: Trainer, pl_module: LightningModule, epochs: int) -> None:
         if self._watched is None or epochs % (self.every_n_epochs or max(1, -(-(trainer.max_epochs or 1) // 10))):
@@ -118,8 +116,13 @@ class Figures(Callback):
         images, _ = self._watched
         reconstructed = images[places(len(images), self.reconstructions)]
         kl = None if self._kl is None else torch.tensor(self._kl)
-        for picture in pictures(_vae(pl_module), reconstructed, samples=self.samples, kl=kl):
-            show_image(trainer.loggers, f"pictures/{picture.name}", picture.grid(), trainer.global_step)
+        # The group comes after the metrics in TensorBoard, which sorts by name. The plane shows what traversals would.
+        drawn = pictures(_vae(pl_module), reconstructed, samples=self.samples, kl=kl)
+        shown = {picture.name: picture for picture in drawn}
+        if "manifold" in shown:
+            del shown["traversals"]
+        for name, picture in shown.items():
+            show_image(trainer.loggers, f"visuals/{name}", picture.grid(), trainer.global_step)
 
 
 def _vae(module: LightningModule) -> VAE:

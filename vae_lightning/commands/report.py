@@ -14,6 +14,7 @@ from vae_lightning.config.refusal import end_unread, refuse
 from vae_lightning.runs.directory import CURVES, JOB, read_metrics, run_folders
 from vae_lightning.runs.rules import SWEEP
 from vae_lightning.signals import resumes_by
+from vae_lightning.trackers.event_files import is_in_tensorboard
 from vae_lightning.terminal import clear
 from vae_lightning.wrapping import fitted
 
@@ -123,7 +124,7 @@ def _run_lines(run: Path) -> Iterator[str]:
 
     metrics = read_metrics(run)
     if metrics is not None:
-        shown = [f"tensorboard --logdir {os.path.relpath(run)}"] * (run / "tensorboard").exists()
+        shown = [f"tensorboard --logdir {os.path.relpath(run)}"] * is_in_tensorboard(run)
         yield closing_table(metrics, run, shown, with_test=not (run / JOB).exists())
         return
     ended = outcome(run)

@@ -18,7 +18,7 @@ from vae_lightning.posteriors.posterior import Posterior
 from vae_lightning.streams import generator
 from vae_lightning.whole_files import COMPRESSION
 
-__all__ = ["Picture", "pictures"]
+__all__ = ["Picture", "pictures", "visible"]
 
 # Traversals: the maximum number of latent variables, and the prior's quantiles that each one takes.
 DIMENSIONS, LEVELS = 10, torch.special.ndtr(torch.linspace(-3, 3, 11, dtype=torch.float64))
@@ -55,7 +55,7 @@ class Picture(NamedTuple):
 
     def grid(self) -> Tensor:
         """Return the grid as one image, ``(3, H, W)``: a grey line of one pixel around each image."""
-        images = _visible(self.images).expand(-1, 3, -1, -1)
+        images = visible(self.images).expand(-1, 3, -1, -1)
         columns = min(self.columns, len(images))
         missing = -len(images) % columns
         framed = F.pad(images, (1, 0, 1, 0), value=GREY)  # above and to the left
@@ -107,7 +107,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", size)
 
 
-def _visible(images: Tensor) -> Tensor:
+def visible(images: Tensor) -> Tensor:
     """Return images of one or three channels unchanged; put the channels of others side by side."""
     return images if images.shape[1] in (1, 3) else images.movedim(1, -2).flatten(-2)[:, None]
 

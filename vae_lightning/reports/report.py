@@ -26,10 +26,12 @@ from vae_lightning.reports.search_report import (
     search_tables,
     trial_table,
 )
+from vae_lightning.reports.seed_means import write_seed_means
 from vae_lightning.reports.trade_off import draw_trade_off
 from vae_lightning.reports.trials import Search, read_search
 from vae_lightning.runs.directory import job_folders
 from vae_lightning.runs.rules import SWEEP
+from vae_lightning.trackers.event_files import is_in_tensorboard
 from vae_lightning.whole_files import write_figure, write_file
 from vae_lightning.wrapping import fitted
 
@@ -85,6 +87,7 @@ def write_report(sweep: Path, objective: str | None = None) -> pd.DataFrame:
     importances = find_importances(search) if search is not None else []
     # The points of a search lie on no grid.
     pictures = draw_metrics(ranked, settings) if search is None else draw_search(search, importances)
+    write_seed_means(sweep, results, settings)
     pictures += draw_trade_off(ranked, settings) + draw_sweep_curves(sweep, results, settings, objective)
     for name in PICTURES - {name for name, _, _ in pictures}:  # left by a report on fewer jobs
         (sweep / "figures" / f"{name}.png").unlink(missing_ok=True)
@@ -130,7 +133,7 @@ def closing_lines(sweep: Path, objective: str | None = None) -> str:
         lines.append(f"{'no study':10}{unread}")
     lines = [fitted(line, sys.stdout, indent=11) for line in lines]  # not the paths and commands below
     lines += [f"{'results':10} {folder / 'results.csv'}", f"{'report':10} {folder / 'report.html'}"]
-    if any((job / "tensorboard").exists() for job in job_folders(sweep)):
+    if any(map(is_in_tensorboard, job_folders(sweep))):
         lines.append(f"{'monitor':10} tensorboard --logdir {shlex.quote(str(folder))}")
     if search is not None and (command := dashboard(sweep)):
         lines.append(f"{'dashboard':10} {command}")

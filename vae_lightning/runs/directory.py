@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 from omegaconf import MISSING
 
 from vae_lightning.config.errors import InputError, one_line
+from vae_lightning.trackers.event_files import EARLIER, event_files
 from vae_lightning.whole_files import leftovers
 
 __all__ = [
@@ -209,8 +210,9 @@ def _readable(path: Path, otherwise: str) -> dict[str, Any]:
 
 def clear(run: Path) -> None:
     """Remove everything that a run writes, and nothing else."""
-    for name in ("checkpoints", "tensorboard", "figures", EXPORT):
+    for name in ("checkpoints", "figures", "projector", EARLIER, EXPORT):
         shutil.rmtree(run / name, ignore_errors=True)
     outcomes = (METRICS, PRUNED, RETRIED, FAILURE)
-    for file in (*outcomes, FIT, ENVIRONMENT, EVALUATION, LATENTS, TRACKERS, CONFIG, CURVES, "hparams.yaml"):
+    of_tensorboard = ("projector_config.pbtxt", "hparams.yaml", *event_files(run))
+    for file in (*outcomes, *of_tensorboard, FIT, ENVIRONMENT, EVALUATION, LATENTS, TRACKERS, CONFIG, CURVES):
         (run / file).unlink(missing_ok=True)

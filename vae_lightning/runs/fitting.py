@@ -37,9 +37,6 @@ __all__ = ["fit_and_test", "logged_by_fit"]
 
 log = logging.getLogger(__name__)
 
-# The hyperparameters that distinguish a run outside a sweep.
-HYPERPARAMETERS = ("model.latent_dim", "optimizer.lr", "data.batch_size", "trainer.max_epochs", "seed")
-
 
 def fit_and_test(config: Mapping[str, Any], report: Callable[[int, float], bool] | None = None) -> dict[str, float]:
     """Fit, test and probe a model in this process, from the last checkpoint if there is one.
@@ -60,7 +57,7 @@ def fit_and_test(config: Mapping[str, Any], report: Callable[[int, float], bool]
     began = time.perf_counter()
     filter_warnings()
     pl.seed_everything(config["seed"], verbose=False)  # for custom classes; built-in ones have their own streams
-    run = Run(config, axis_values(config["sweep"]["axes"] or HYPERPARAMETERS, OmegaConf.create(dict(config))))
+    run = Run(config, axis_values(config["sweep"]["axes"], OmegaConf.create(dict(config))))
     data = build("data", config["data"], pl.LightningDataModule)
     model = run.build_model(data, pl.LightningModule)
     may_resume = (run.directory / CONFIG).exists() and not config["restart"]

@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 
 from vae_lightning.callbacks.curves import Curves
 from vae_lightning.callbacks.early_stopping import EarlyStopping
+from vae_lightning.config.axes import axis_values
 from vae_lightning.config.errors import InputError
 from vae_lightning.config.targets import build, find_class
 from vae_lightning.runs.checkpoints import weights_epoch
@@ -38,6 +39,10 @@ __all__ = ["Run"]
 
 log = logging.getLogger(__name__)
 
+# The hyperparameters that every run shows in TensorBoard's HParams besides the axes of its sweep, because one table may
+# show runs and sweeps together.
+HYPERPARAMETERS = ("model.latent_dim", "optimizer.lr", "data.batch_size", "trainer.max_epochs", "seed")
+
 T = TypeVar("T")
 
 
@@ -46,10 +51,10 @@ class Run:
 
     Arguments:
         config: the configuration, every value resolved.
-        hyperparameters: the hyperparameters that distinguish this run from others, with their values, for
-            TensorBoard's HParams.
+        axes: by short name, the sweep's axes with their values in this run.
 
     Attributes:
+        hyperparameters: by short name, the values that TensorBoard's HParams shows.
         directory: the run directory.
         callbacks: the callbacks by name, without those that monitor validation if there is none.
         loggers: the loggers by name; empty until :meth:`begin_loggers`.
@@ -58,8 +63,9 @@ class Run:
         InputError: if a callback cannot be built.
     """
 
-    def __init__(self, config: Mapping[str, Any], hyperparameters: Mapping[str, Any]) -> None:
-        self.config, self.hyperparameters = config, hyperparameters
+    def __init__(self, config: Mapping[str, Any], axes: Mapping[str, Any]) -> None:
+        self.config = config
+        self.hyperparameters = axis_values(HYPERPARAMETERS, OmegaConf.create(dict(config))) | dict(axes)
         self.directory = Path(config["run_dir"])
         self.callbacks: dict[str, Callback] = {}
         self.loggers: dict[str, Logger] = {}
@@ -119,7 +125,7 @@ class Run:
         write_json(self.directory / ENVIRONMENT, environment)
         if ids := tracker_ids(self.loggers):
             write_json(self.directory / TRACKERS, ids)
-        show_config(self.loggers.values(), self.config, resumes)
+        show_config(self.loggers.values(), self.config, self.hyperparameters, resumes)
 
     def finished_fit(self, checkpoint: Mapping[str, Any] | None) -> dict[str, Any] | None:
         """Return the content of ``fit.json`` if the checkpoint from which the run resumes is that of the fit's end."""

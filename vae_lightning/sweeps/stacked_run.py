@@ -32,7 +32,7 @@ class StackedRun(Run):
 
     Arguments:
         config: the configuration, every value resolved.
-        hyperparameters: the sweep's axes, with their values in this run.
+        axes: by short name, the sweep's axes with their values in this run.
         checkpoint: the checkpoint from which the run resumes; None to start from the beginning.
 
     Attributes:
@@ -48,8 +48,8 @@ class StackedRun(Run):
             fit the model.
     """
 
-    def __init__(self, config: Mapping[str, Any], hyperparameters: Mapping[str, Any], checkpoint: Path | None) -> None:
-        super().__init__(config, hyperparameters)
+    def __init__(self, config: Mapping[str, Any], axes: Mapping[str, Any], checkpoint: Path | None) -> None:
+        super().__init__(config, axes)
         self.state = None if checkpoint is None else read_checkpoint(checkpoint)
         data = build("data", config["data"], ImageDataModule)  # type: ignore[type-abstract]
         self.vae = self.build_model(data, VAE)

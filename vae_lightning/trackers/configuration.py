@@ -28,17 +28,23 @@ LAYOUT = {
 }
 
 
-def show_config(loggers: Iterable[Logger], config: Mapping[str, Any], resumes: bool) -> None:
+def show_config(
+    loggers: Iterable[Logger], config: Mapping[str, Any], hyperparameters: Mapping[str, Any], resumes: bool
+) -> None:
     """Log the configuration: to TensorBoard as text, with a layout for the curves; to other trackers as parameters.
+
+    TensorBoard's logger also writes the hyperparameters to ``hparams.yaml``.
 
     Arguments:
         loggers: loggers of unknown trackers are ignored.
         config: the configuration, every value resolved.
+        hyperparameters: those of :func:`show_result`.
         resumes: whether the run resumes, so that TensorBoard has the configuration already; the other trackers may lack
             it if the run was killed early.
     """
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger):
+            logger.hparams = _plain(hyperparameters)
             if not resumes:
                 lines = OmegaConf.to_yaml(dict(config)).splitlines()
                 logger.experiment.add_text("config", "\n".join(f"    {line}" for line in lines), 0)
@@ -63,10 +69,14 @@ def show_result(loggers: Iterable[Logger], hyperparameters: Mapping[str, Any], m
         metrics: the run's final metrics. Only their names are logged, because HParams shows the curves' last points.
     """
     names = [name for name in ("val/loss", "probe/val_acc", "probe/train_acc") if name in metrics]
-    plain = {name: value if isinstance(value, int | float) else str(value) for name, value in hyperparameters.items()}
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger):
             # Lightning's log_hyperparams would add another point to the metrics' curves.
-            for summary in hparams(plain, dict.fromkeys(names)):
+            for summary in hparams(_plain(hyperparameters), dict.fromkeys(names)):
                 logger.experiment._get_file_writer().add_summary(summary)
             logger.finalize("success")
+
+
+def _plain(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values as numbers and texts, because HParams has no others."""
+    return {name: value if isinstance(value, int | float) else str(value) for name, value in hyperparameters.items()}

@@ -14,6 +14,7 @@ from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, W
 
 from vae_lightning.config.errors import InputError, one_line
 from vae_lightning.config.targets import build
+from vae_lightning.trackers.event_files import EARLIER, event_files
 
 __all__ = ["begin_trackers", "end_trackers", "monitors", "tracker_ids"]
 
@@ -35,7 +36,8 @@ def begin_trackers(nodes: Mapping[str, Any], known: Mapping[str, str], purge_ste
     Arguments:
         nodes: by name, ``_target_`` and its arguments; None stands for no logger.
         known: by name, the ID of the record that the run already has.
-        purge_step: for a run that resumes, the optimiser step from which TensorBoard hides the earlier points.
+        purge_step: for a run that resumes, the optimiser step from which TensorBoard hides the earlier points. Its
+            record in TensorBoard goes on in the folder that it has.
 
     Raises:
         InputError: if a logger cannot be built, its server cannot be reached, or its login is missing.
@@ -49,6 +51,8 @@ def begin_trackers(nodes: Mapping[str, Any], known: Mapping[str, str], purge_ste
         node |= {key: known[name] for key in ("id", "run_id") if key in node and name in known}
         if "purge_step" in node and purge_step is not None:
             node["purge_step"] = purge_step
+            if node.get("name") == "" and event_files(Path(str(node.get("save_dir"))) / EARLIER):
+                node["name"] = EARLIER
     begun: dict[str, Logger] = {}
     try:
         # Servers first, because local trackers write to disk at once and a server may yet refuse.
@@ -96,7 +100,7 @@ def _put_before_now(folder: Path) -> None:
     TensorBoard reads the files in the order of their names, which begin with the second of their creation.
     """
     latest = int(time.time()) - 1
-    for file in sorted(folder.glob("events.out.tfevents.*"), reverse=True):
+    for file in reversed(event_files(folder)):
         *start, second, rest = file.name.split(".", 4)
         if second.isdecimal() and int(second) > latest:
             file.rename(folder / ".".join([*start, f"{latest:010}", rest]))
