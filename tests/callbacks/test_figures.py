@@ -304,8 +304,8 @@ def test_the_first_epochs_do_not_rule_the_axis_and_the_best_is_marked() -> None:
     assert np.asarray(star.get_xydata()).tolist() == [[5, 100]]
     assert star.get_label() == "best epoch, 5"
     assert line.get_xdata() == [5, 5]
-    assert loss.get_title() == "loss = -ELBO; 100.00 at the best epoch"
-    assert kl.get_title() == "KL; 3.0000 at the best epoch"
+    assert loss.get_title() == "loss = -ELBO; 100.00 at ★"
+    assert kl.get_title() == "KL; 3.0000 at ★"
     # A best epoch among the first ones is within the axis all the same, and without validation it is of training.
     (low, _) = draw_curves([{"train/loss": float(epoch)} for epoch in range(20)], 0).axes[0].get_ylim()
     assert low < 0

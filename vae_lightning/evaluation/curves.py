@@ -66,7 +66,7 @@ def draw_curves(history: Sequence[Mapping[str, float]], best: int | None = None)
         if best is not None and value is not None:
             axes.axvline(best + 1, color="black", linewidth=0.8, linestyle=":", zorder=1)
             axes.plot(best + 1, value, "*", color="black", label=f"best epoch, {best + 1}", zorder=3)
-            title += f"; {value:#.5g} at the best epoch"
+            title += f"; {value:#.5g} at ★"
         axes.set_title(title, fontsize=9, y=1)  # given its height, matplotlib does not measure all labels to find it
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

@@ -46,7 +46,7 @@ def draw_latent_space(mean: Tensor, labels: Tensor | None, what: str = "images",
         members = points[(labels == label).numpy()]
         turn, colour = divmod(place, len(COLOURS))
         marker = MARKERS[turn % len(MARKERS)]
-        axes.scatter(*members.T, s=8, color=COLOURS[colour], marker=marker, linewidths=0, label=str(label))
+        axes.scatter(*members.T, s=8, color=COLOURS[colour], marker=marker, label=str(label))
         if labelled and plane.dimensions > 1:  # otherwise, the axis shows it
             box = {"boxstyle": "circle,pad=0.15", "fc": "white", "ec": COLOURS[colour], "lw": 2, "alpha": 0.85}
             # Rounded, because the last bits of a mean depend on the size of the batches.
