@@ -48,7 +48,7 @@ def draw_latent_space(mean: Tensor, labels: Tensor | None, what: str = "images",
         marker = MARKERS[turn % len(MARKERS)]
         axes.scatter(*members.T, s=8, color=COLOURS[colour], marker=marker, label=str(label))
         if labelled and plane.dimensions > 1:  # otherwise, the axis shows it
-            box = {"boxstyle": "circle,pad=0.15", "fc": "white", "ec": COLOURS[colour], "lw": 2, "alpha": 0.85}
+            box = {"boxstyle": "circle,pad=0.15", "fc": "white", "ec": COLOURS[colour], "lw": 2}
             # Rounded, because the last bits of a mean depend on the size of the batches.
             where = [float(f"{median:.3g}") for median in np.median(members, 0)]
             axes.text(*where, str(label), ha="center", va="center", fontsize=9, weight="bold", bbox=box)
