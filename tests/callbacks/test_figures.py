@@ -431,7 +431,11 @@ def test_vae_eval_makes_the_same_pictures_anew_and_those_of_other_images(finishe
     shutil.rmtree(run / "figures")
     evaluated(run, "samples=0")
     expected = {path.name: path.read_bytes() for path in (finished / "figures").iterdir()}
-    assert {path.name: path.read_bytes() for path in (run / "figures").iterdir()} == expected
+    found = {path.name: path.read_bytes() for path in (run / "figures").iterdir()}
+    # The last bits of a mean depend on the size of the batches, and the edges of the labels' boxes on them.
+    again, before = (imread(io.BytesIO(each["latent_space.png"]), format="png") for each in (found, expected))
+    assert np.allclose(again, before, atol=1.5 / 255)
+    assert found | {"latent_space.png": expected["latent_space.png"]} == expected
     evaluated(run, "samples=0", "split=val")
     changed = {path.name for path in (run / "figures").iterdir() if path.read_bytes() != expected[path.name]}
     assert changed == expected.keys() - {"samples.png", "manifold.png", "curves.png"}
