@@ -10,7 +10,13 @@ from vae_lightning.config.explanations import DITTO, File, explained, read_file
 
 CONF = Path(__file__).parents[1] / "conf"
 PAGE = Path(__file__).with_suffix(".md")
-COMMANDS = {"train": "vae-train", "evaluate": "vae-eval", "encode": "vae-encode", "export": "vae-export"}
+COMMANDS = {
+    "train": "vae-train",
+    "evaluate": "vae-eval",
+    "encode": "vae-encode",
+    "explore": "vae-explore",
+    "export": "vae-export",
+}
 
 HEAD = f"""# Configuration
 

@@ -19,7 +19,7 @@ from configuration import files
 from lightning.pytorch import Trainer
 from omegaconf import OmegaConf
 
-from vae_lightning.commands.rules import ENCODE, EVALUATE, EXPORT
+from vae_lightning.commands.rules import ENCODE, EVALUATE, EXPLORE, EXPORT
 from vae_lightning.config.explanations import File, Key, explained, without_ditto
 from vae_lightning.config.moved_names import MOVED
 from vae_lightning.config.rules import Rule, anything, optional, several, text
@@ -69,6 +69,7 @@ OTHER_FILES = {
     "evaluate": "The settings of vae-eval.",
     "protocol": "How many images and samples vae-eval estimates log p(x) from.",
     "encode": "The settings of vae-encode.",
+    "explore": "The settings of vae-explore.",
     "export": "The settings of vae-export.",
 }
 OF_DEFAULTS = "The files that this one builds on or chooses; of two that set a key, the later one wins."
@@ -103,7 +104,7 @@ def page() -> str:
 def schema() -> Schema:
     """Return the schema."""
     found = _found()
-    train, evaluate, encode, export = ({key.name: key for key in file.keys} for file in found[""])
+    train, evaluate, encode, explore, export = ({key.name: key for key in file.keys} for file in found[""])
     protocol = {key.name: key for key in _keys(found["protocol"])}
     classes = _classes(found)
     return {
@@ -117,8 +118,9 @@ def schema() -> Schema:
             **{part: _file(part, about) for part, about in OTHER_FILES.items()},
             "keys_of_experiment": _experiment(found, train),
             "keys_of_evaluate": _evaluate({**evaluate, **protocol}),
+            "keys_of_explore": _with_moved_data(EXPLORE, explore),
             "keys_of_protocol": _closed({name: _value(EVALUATE[name], key) for name, key in protocol.items()}),
-            "keys_of_encode": _encode(encode),
+            "keys_of_encode": _with_moved_data(ENCODE, encode),
             "keys_of_export": _command(EXPORT, export),
             **{f"choice_of_{_flat(group)}": _choice(found[group], about) for group, about in _all_groups()},
             **{f"keys_of_{part}": _node(_named(found, part), classes) for part in [*CHECKED, *NETWORKS]},
@@ -265,17 +267,16 @@ def _command(rules: Mapping[str, Rule], keys: Mapping[str, Key]) -> Schema:
     return _closed(properties | more)
 
 
-def _encode(keys: Mapping[str, Key], rules: Mapping[str, Rule] = ENCODE) -> Schema:
-    """Return the schema of a command that also replaces keys of the run's data."""
-    file = _command(rules, keys)
-    data = {name.removeprefix("data."): _value(MOVED_DATA, key) for name, key in keys.items() if "data." in name}
-    file["properties"]["data"] = {"description": _sentences(keys["data"].comment), "type": "object", **_closed(data)}
+def _evaluate(keys: Mapping[str, Key]) -> Schema:
+    file = _with_moved_data(EVALUATE, keys)
+    file["properties"]["trainer"] = _place("trainer", GROUPS["trainer"])
     return file
 
 
-def _evaluate(keys: Mapping[str, Key]) -> Schema:
-    file = _encode(keys, EVALUATE)
-    file["properties"]["trainer"] = _place("trainer", GROUPS["trainer"])
+def _with_moved_data(rules: Mapping[str, Rule], keys: Mapping[str, Key]) -> Schema:
+    file = _command(rules, keys)
+    data = {name.removeprefix("data."): _value(MOVED_DATA, key) for name, key in keys.items() if "data." in name}
+    file["properties"]["data"] = {"description": _sentences(keys["data"].comment), "type": "object", **_closed(data)}
     return file
 
 

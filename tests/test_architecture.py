@@ -20,6 +20,7 @@ PACKAGE = Path(vae_lightning.__file__).parent
 FLOORS = [
     ["vae_lightning", "train", "_plugins"],  # the public names, the earlier name of a command, what Hydra looks for
     ["commands"],
+    ["explorer"],
     ["sweeps", "reports"],
     ["runs"],
     ["callbacks"],

@@ -23,7 +23,7 @@ from omegaconf import OmegaConf, open_dict
 
 from vae_lightning.commands.arguments import hydra_arguments
 from vae_lightning.commands.command import CONF
-from vae_lightning.commands.rules import ENCODE, EVALUATE, EXPORT
+from vae_lightning.commands.rules import ENCODE, EVALUATE, EXPLORE, EXPORT
 from vae_lightning.config.explanations import explained
 from vae_lightning.config.resolving import resolved
 from vae_lightning.config.rules import check
@@ -42,11 +42,11 @@ PAGES = {
     )
 }
 # Programs that are run, and those that are not.
-RUN = ("vae-train", "vae-eval", "vae-encode", "vae-export", "vae-report", "python", "torchrun")
+RUN = ("vae-train", "vae-eval", "vae-encode", "vae-explore", "vae-export", "vae-report", "python", "torchrun")
 NEITHER_RUN = ("make", "pip", "source", "tensorboard")
 MODULES = {"vae-train": "train", "vae-report": "report"}
-MODULES |= {"vae-eval": "evaluate", "vae-encode": "encode", "vae-export": "export"}
-OTHER_RULES = {"vae-eval": EVALUATE, "vae-encode": ENCODE, "vae-export": EXPORT}
+MODULES |= {"vae-eval": "evaluate", "vae-encode": "encode", "vae-explore": "explore", "vae-export": "export"}
+OTHER_RULES = {"vae-eval": EVALUATE, "vae-encode": ENCODE, "vae-explore": EXPLORE, "vae-export": EXPORT}
 
 # What stands for something of the user's own.
 PLACEHOLDERS = {"DIR": "outputs/runs/first", "HOST": "localhost", "NAME": "long"}
@@ -248,7 +248,9 @@ def test_every_command_composes(name: str, folder: Path, monkeypatch: pytest.Mon
     Path("outputs/runs/2026-01-31_12-00-00").mkdir(parents=True)
     if name == "conf":  # in its comments
         comments = "\n".join(path.read_text() for path in CONF.rglob("*.yaml"))
-        commands = re.findall(r"^# +((?:vae-train|vae-eval|vae-encode|vae-export) .*)$", comments, re.MULTILINE)
+        commands = re.findall(
+            r"^# +((?:vae-train|vae-eval|vae-encode|vae-explore|vae-export) .*)$", comments, re.MULTILINE
+        )
         assert len(commands) > 5
     else:
         commands = [step.text for step in steps(PAGES[name]) if step.kind == "command"]
@@ -387,6 +389,8 @@ def shrunken(program: str, arguments: list[str]) -> list[str]:
 
 def run_command(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     program, *arguments = words_of(command)
+    if program == "vae-explore":  # it serves a page until Ctrl-C; tests/explorer does that
+        return
     if any(matching(known)(word) for known in NOT_RUN for word in arguments) and OFFLINE not in arguments:
         return
     if program == "torchrun":

@@ -360,7 +360,7 @@ def test_a_traceback_on_request(command: Command, monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_commands_load_nothing_heavy_before_they_need_it() -> None:
-    light = ", ".join(f"vae_lightning.commands.{name}" for name in ("train", "evaluate", "export", "report"))
+    light = ", ".join(f"vae_lightning.commands.{name}" for name in ("train", "evaluate", "explore", "export", "report"))
     found = "sys.exit(len({'torch', 'onnx', 'matplotlib', 'numpy'} & {*sys.modules}))"
     assert subprocess.run([sys.executable, "-c", f"import sys, {light}; {found}"]).returncode == 0
 

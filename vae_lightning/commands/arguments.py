@@ -14,7 +14,7 @@ from vae_lightning.config.errors import InputError
 __all__ = ["hydra_arguments"]
 
 # Keys whose value is a path. A job's folder has "=" and "," in its name, which Hydra only takes in quotes.
-PATHS = ("run", "resume", "output", "to", "hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
+PATHS = ("run", "other", "resume", "output", "to", "hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
 
 
 def hydra_arguments(given: Sequence[str], bare: str | None = None) -> list[str]:

@@ -1,4 +1,4 @@
-"""Rules for the arguments of vae-eval, vae-encode and vae-export."""
+"""Rules for the arguments of vae-eval, vae-encode, vae-explore and vae-export."""
 
 import re
 from pathlib import PurePath
@@ -37,4 +37,13 @@ EVALUATE: dict[str, Rule] = {
     "images": optional(integer(at_least=2)),
     "samples": optional(integer(at_least=0)),
     "probe_C": optional(PROBE["C"]),
+}
+
+EXPLORE: dict[str, Rule] = {
+    **_RUN,
+    "other": optional(text),
+    "split": EVALUATE["split"],
+    "images": integer(at_least=2),
+    "port": integer(at_least=0, at_most=65535),
+    "browser": boolean,
 }

@@ -12,7 +12,7 @@ from vae_lightning.deferred_imports import defer_imports
 from vae_lightning.signals import interruptible
 from vae_lightning.terminal import announce, prepare_streams
 
-__all__ = ["encode", "evaluate", "export", "report", "started", "train"]
+__all__ = ["encode", "evaluate", "explore", "export", "report", "started", "train"]
 
 
 def train() -> None:
@@ -28,6 +28,11 @@ def evaluate() -> None:
 def encode() -> None:
     """Run vae-encode."""
     _run("vae-encode", "encode")
+
+
+def explore() -> None:
+    """Run vae-explore."""
+    _run("vae-explore", "explore")
 
 
 def export() -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 from vae_lightning.evaluation.curves import SHORT
 from vae_lightning.palette import COLOURS, MARKERS
 
-__all__ = ["draw_latent_space"]
+__all__ = ["Plane", "draw_latent_space"]
 
 # Labels per column of the legend.
 ROWS = 24
@@ -31,7 +31,7 @@ def draw_latent_space(mean: Tensor, labels: Tensor | None, what: str = "images",
     """
     labelled = labels is not None
     labels = torch.zeros(len(mean)) if labels is None else labels.cpu()
-    plane = _Plane(mean.double().cpu().numpy())
+    plane = Plane(mean.double().cpu().numpy())
     points = plane.points(mean.double().cpu().numpy(), labels.numpy())
     classes = sorted(set(labels.tolist()))
     columns = -(-len(classes) // ROWS)
@@ -66,19 +66,25 @@ def draw_latent_space(mean: Tensor, labels: Tensor | None, what: str = "images",
     return figure
 
 
-class _Plane:
+class Plane:
     """The plane on which points are drawn.
 
+    Arguments:
+        means: the points, ``(N, size)``.
+        principal: whether more than two dimensions are drawn by their principal components, or by the first two.
+
     Attributes:
+        centre: the point at the plane's origin, ``(size,)``.
+        axes: the directions of its axes, ``(size, 2)``, or ``(1, 1)`` for a single dimension.
         dimensions: number of dimensions of the points.
         names: names of the plane's axes.
     """
 
-    def __init__(self, means: NDArray[np.float64]) -> None:
+    def __init__(self, means: NDArray[np.float64], principal: bool = True) -> None:
         self.dimensions = means.shape[1]
         self.centre, self.axes = np.zeros(self.dimensions), np.eye(self.dimensions)[:, :2]
         self.names = ("mean, dimension 0", "label" if self.dimensions == 1 else "mean, dimension 1")
-        if self.dimensions > 2:
+        if self.dimensions > 2 and principal:
             self.centre = means.mean(0)
             centred = means - self.centre
             variances, directions = np.linalg.eigh(centred.T @ centred)  # in ascending order

@@ -1,0 +1,1 @@
+"""The explorer: a local page to play with a run."""
