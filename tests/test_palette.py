@@ -8,7 +8,7 @@ import pytest
 from matplotlib import colormaps
 from matplotlib.colors import to_rgb
 
-from vae_lightning.palette import COLOURS, MARKERS
+from vae_lightning.palette import COLOURS, MARKERS, ON_ANY_GROUND
 
 Colours = npt.NDArray[np.float64]
 
@@ -44,6 +44,7 @@ def least_distance(colours: list[tuple[float, float, float]], vision: str) -> fl
 @pytest.mark.parametrize("vision", VISION)
 def test_any_two_colours_stay_apart(vision: str) -> None:
     assert least_distance([*map(to_rgb, COLOURS)], vision) > 30
+    assert least_distance([*map(to_rgb, ON_ANY_GROUND)], vision) > 29
 
 
 def test_the_measure_finds_colours_that_merge() -> None:
@@ -52,11 +53,12 @@ def test_the_measure_finds_colours_that_merge() -> None:
     assert least_distance(tab10, "deuteranopia") < 10
 
 
-def test_every_colour_can_be_read_on_white() -> None:
-    luminances = linear(np.array([*map(to_rgb, COLOURS)])) @ XYZ[1]
-    assert (1.05 / (luminances + 0.05)).min() > 2
+def test_every_colour_can_be_read_on_its_ground() -> None:
+    on_white, on_any = (linear(np.array([*map(to_rgb, colours)])) @ XYZ[1] for colours in (COLOURS, ON_ANY_GROUND))
+    assert (1.05 / (np.concatenate([on_white, on_any]) + 0.05)).min() > 2
+    assert ((on_any + 0.05) / 0.05).min() > 2
 
 
 def test_colours_and_markers_are_all_different() -> None:
-    assert len({*COLOURS}) == len(COLOURS) == 10
+    assert len({*COLOURS}) == len({*ON_ANY_GROUND}) == 10
     assert len({*MARKERS}) == len(MARKERS)

@@ -185,8 +185,9 @@ class Tied(nn.Module):
         self.register_buffer("scale", torch.full((1,), 3.0))
 
     def forward(self, images: Tensor) -> Tensor:
-        flat = self.scale * images.flatten(1)
-        return self.first(flat) + self.second(flat)
+        flat = self.get_buffer("scale") * images.flatten(1)
+        both: Tensor = self.first(flat) + self.second(flat)
+        return both
 
 
 def test_shared_weights_and_buffers_are_kept(images: Tensor, tmp_path: Path) -> None:

@@ -73,6 +73,7 @@ def test_a_stored_run_evaluates_and_exports(folder: Path) -> None:
     close(content, expected)
     with composing():
         files = export(compose("export", ["run=complete"]))
+    assert not isinstance(files, Path)
     assert all(file.is_file() for file in files)
 
 

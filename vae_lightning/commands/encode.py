@@ -71,7 +71,7 @@ def encode(cfg: DictConfig) -> Path:
 
     cpu.prepare()
     vae = load_vae(checkpoint, config["model"].get("_target_"))
-    data = build("data", config["data"], LightningDataModule)  # type: ignore[type-abstract]
+    data = build("data", config["data"], LightningDataModule)
     _warn_of_other_values(stored["data"], config["data"])
     arrays = encode_data(vae, data, options["split"], progress=True)
     _write(output, arrays)
@@ -106,7 +106,7 @@ def _write(path: Path, arrays: "Mapping[str, NDArray[Any]]") -> None:
 
     with whole_file(path) as file:
         if path.suffix == ".npz":
-            np.savez(file, **arrays)
+            np.savez(file, allow_pickle=False, **arrays)
         elif path.suffix == ".csv":
             latents_table(arrays).to_csv(file, index=False)
         else:

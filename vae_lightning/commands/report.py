@@ -14,8 +14,8 @@ from vae_lightning.config.refusal import end_unread, refuse
 from vae_lightning.runs.directory import CURVES, JOB, read_metrics, run_folders
 from vae_lightning.runs.rules import SWEEP
 from vae_lightning.signals import resumes_by
-from vae_lightning.trackers.event_files import is_in_tensorboard
 from vae_lightning.terminal import clear
+from vae_lightning.trackers.event_files import is_in_tensorboard
 from vae_lightning.wrapping import fitted
 
 __all__ = ["main"]

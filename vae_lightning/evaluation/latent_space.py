@@ -46,12 +46,12 @@ def draw_latent_space(mean: Tensor, labels: Tensor | None, what: str = "images",
         members = points[(labels == label).numpy()]
         turn, colour = divmod(place, len(COLOURS))
         marker = MARKERS[turn % len(MARKERS)]
-        axes.scatter(*members.T, s=8, color=COLOURS[colour], marker=marker, label=str(label))
+        axes.scatter(members[:, 0], members[:, 1], s=8, color=COLOURS[colour], marker=marker, label=str(label))
         if labelled and plane.dimensions > 1:  # otherwise, the axis shows it
             box = {"boxstyle": "circle,pad=0.15", "fc": "white", "ec": COLOURS[colour], "lw": 2}
             # Rounded, because the last bits of a mean depend on the size of the batches.
-            where = [float(f"{median:.3g}") for median in np.median(members, 0)]
-            axes.text(*where, str(label), ha="center", va="center", fontsize=9, weight="bold", bbox=box)
+            x, y = (float(f"{median:.3g}") for median in np.median(members, 0))
+            axes.text(x, y, str(label), ha="center", va="center", fontsize=9, weight="bold", bbox=box)
     axes.set_xlabel(plane.names[0])
     axes.set_ylabel(plane.names[1])
     axes.ticklabel_format(scilimits=SHORT)

@@ -216,7 +216,7 @@ def _training(vae: VAE, config: Mapping[str, Any], epoch: int) -> dict[str, str]
 
 def _about(node: Mapping[str, Any]) -> str:
     """Return the first line of the docstring of the data's class, which says what they are, or the class's name."""
-    found = find_class("data._target_", node["_target_"], LightningDataModule)  # type: ignore[type-abstract]
+    found = find_class("data._target_", node["_target_"], LightningDataModule)
     return (found.__doc__ or found.__name__).strip().splitlines()[0]
 
 

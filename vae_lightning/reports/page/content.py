@@ -12,6 +12,7 @@ from urllib.parse import quote
 import pandas as pd
 
 from vae_lightning.config.errors import InputError
+from vae_lightning.palette import ON_ANY_GROUND
 from vae_lightning.reports.curves import read_curves
 from vae_lightning.reports.importances import Importances
 from vae_lightning.reports.page.facts import read_facts
@@ -23,8 +24,6 @@ from vae_lightning.reports.trials import Search
 
 __all__ = ["page_content"]
 
-# Colours that the colour-blind can distinguish, on white and on black (after Okabe and Ito).
-COLOURS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8c7a00"]
 # The most numbers in the curves of a page, each of about 7 bytes.
 NUMBERS = 70_000
 # Fewer points would be no curve; a page is too narrow to show more.
@@ -84,7 +83,7 @@ def page_content(
             for name in groups
         ],
         "search": None if search is None else _search(search, importances),
-        "colours": COLOURS,
+        "colours": [*ON_ANY_GROUND],
     }
 
 
