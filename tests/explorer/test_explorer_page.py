@@ -167,12 +167,15 @@ def draw(page: Any, *points: tuple[float, float]) -> None:
     canvas = page.locator(".canvas")
     canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()
+    scrolled = page.evaluate("scrollY")
     places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
     page.mouse.move(*places[0])
     page.mouse.down()
     for place in places[1:]:
         page.mouse.move(*place, steps=5)
     page.mouse.up()
+    page.locator(".posterior").first.wait_for()
+    assert page.evaluate("scrollY") == scrolled  # the canvas stays under the pointer
 
 
 @in_browser

@@ -65,13 +65,16 @@ class DecoderPanel:
         self._add(SLIDERS)
         rest = len(run.order) - SLIDERS
         if rest > 0:
-            more = ui.button(f"show {rest} more", on_click=lambda: (self._add(len(run.order)), more.delete()))
-            more.props("flat dense no-caps")
+            self._more = ui.button(f"show {rest} more", on_click=self._add_all).props("flat dense no-caps")
         self._moved_by: object = None
         self._behind = False
         side.watchers.append(self._follow)
         self._follow(None)
         ui.timer(FOLLOWING, self._move_sliders)
+
+    def _add_all(self) -> None:
+        self._add(len(self._side.run.order))
+        self._more.delete()
 
     def _add(self, count: int) -> None:
         with self._list:

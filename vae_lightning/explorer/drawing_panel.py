@@ -23,7 +23,6 @@ class DrawingPanel:
 
     Arguments:
         session: the tab.
-        place_results: a context in which the results of a run are built.
     """
 
     def __init__(self, session: Session) -> None:
@@ -84,6 +83,13 @@ class DrawingPanel:
             results.ask(self._drawing, self._centre.value)
 
 
+def _figure(what: str) -> ImageElement:
+    with ui.element("figure"):
+        image = ImageElement(what)
+        ui.label(what).classes("hint")
+    return image
+
+
 class _Found(NamedTuple):
     seen: str
     reconstruction: str
@@ -103,11 +109,7 @@ class _Results:
                 ui.label(side.run.name).classes("run-name")
             with ui.column().classes("side") as self._shown:
                 with ui.row().classes("pictures small"):
-                    for what in ("as the encoder sees it", "reconstruction"):
-                        with ui.element("figure"):
-                            image = ImageElement(what)
-                            ui.label(what).classes("hint")
-                        setattr(self, "_seen" if what.startswith("as") else "_reconstruction", image)
+                    self._seen, self._reconstruction = map(_figure, ("as the encoder sees it", "reconstruction"))
                 ui.label("Posterior: mean ± standard deviation, by KL; grey: the prior").classes("hint")
                 self._posterior = ui.html(sanitize=False).classes("bars")
             self._note = ui.label("fitting the probe ...").classes("hint")
@@ -120,8 +122,8 @@ class _Results:
 
     async def _fit(self) -> None:
         found = await run.io_bound(lambda: self._side.run.classifier)
-        if isinstance(found, str):
-            self._note.text = found
+        if not isinstance(found, Classifier):
+            self._note.text = found or ""  # None while the server ends
             return
         self._classifier = found
         own = self._side.run

@@ -74,7 +74,8 @@ class MapPanel:
             found = await run.io_bound(self._side.run.map, event.value)
         finally:
             self._busy.visible = False
-        self._show(found)
+        if found is not None:  # as it is while the server ends
+            self._show(found)
 
     def _show(self, latent_map: LatentMap) -> None:
         """Draw the points of a map, over samples from the prior."""

@@ -4,6 +4,7 @@ from nicegui import ui
 
 from vae_lightning.evaluation.pictures import Picture
 from vae_lightning.explorer.data_url import data_url
+from vae_lightning.explorer.explored_run import ExploredRun
 from vae_lightning.explorer.frames import Frames
 from vae_lightning.explorer.image_element import ImageElement
 from vae_lightning.explorer.session import Session
@@ -38,7 +39,7 @@ class SamplesPanel:
                         ui.label(side.run.name).classes("run-name")
                     image = ImageElement(f"{SIDE * SIDE} samples from the prior").classes("samples").mark("samples")
 
-                def compute(asked: tuple[int, str], run=side.run) -> str:
+                def compute(asked: tuple[int, str], run: ExploredRun = side.run) -> str:
                     draw, name = asked
                     label = None if name == ALL or int(name) >= (run.vae.classes or 0) else int(name)
                     return data_url(Picture("", "", run.samples(SIDE * SIDE, draw, label), SIDE).grid())

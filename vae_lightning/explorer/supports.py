@@ -41,7 +41,9 @@ def onto(posterior: Posterior, z: Tensor) -> Tensor:
         z: ``(..., size)``.
     """
     if posterior.support in _ONTO:
-        return _ONTO[posterior.support](z.unflatten(-1, (posterior.latent_dim, -1))).flatten(-2)
+        each: Tensor = z.unflatten(-1, (posterior.latent_dim, -1))
+        moved: Tensor = _ONTO[posterior.support](each).flatten(-2)
+        return moved
     return _ONTO_TOGETHER.get(posterior.support, lambda same: same)(z)
 
 
