@@ -42,9 +42,8 @@ def onto(posterior: Posterior, z: Tensor) -> Tensor:
     """
     if posterior.support in _ONTO:
         each: Tensor = z.unflatten(-1, (posterior.latent_dim, -1))
-        moved: Tensor = _ONTO[posterior.support](each).flatten(-2)
-        return moved
-    return _ONTO_TOGETHER.get(posterior.support, lambda same: same)(z)
+        return _ONTO[posterior.support](each).flatten(-2)
+    return _ONTO_TOGETHER[posterior.support](z) if posterior.support in _ONTO_TOGETHER else z
 
 
 def between(posterior: Posterior, start: Tensor, end: Tensor, places: Tensor) -> Tensor:
