@@ -186,8 +186,8 @@ class Tied(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         flat = self.get_buffer("scale") * images.flatten(1)
-        both: Tensor = self.first(flat) + self.second(flat)
-        return both
+        pixels: Tensor = self.first(flat) + self.second(flat)
+        return pixels
 
 
 def test_shared_weights_and_buffers_are_kept(images: Tensor, tmp_path: Path) -> None:

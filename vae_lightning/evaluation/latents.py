@@ -63,9 +63,9 @@ def encode_data(
             "split=all: must be test or val, unless data is an ImageDataModule, which orders its training images"
         )
     names = [name for name in SPLITS if split in ("all", name)]
-    parts: list[dict[str, NDArray[Any]]] = []
+    parts: list[Arrays] = []
     for name in names:
-        if split == "all" and parts and isinstance(data, ImageDataModule) and not len(data.positions[name]):
+        if split == "all" and isinstance(data, ImageDataModule) and parts and not len(data.positions[name]):
             continue
         batches = split_batches(data, name)
         rows = [*_batches_encoded(vae, batches, name, progress)]
