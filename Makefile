@@ -23,7 +23,7 @@ LOWEST := .venv-lowest/bin
 TESTS = -n $(WORKERS) --dist loadfile
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest $(TESTS)
 # A terminal shows what pip does; a log of thousands of lines would not help.
-QUIET = $$([ -t 1 ] || echo --quiet)
+QUIET = $$([ -t 2 ] || echo --quiet)
 export PIP_CONSTRAINT := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
