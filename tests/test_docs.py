@@ -43,7 +43,7 @@ PAGES = {
 }
 # Programs that are run, and those that are not.
 RUN = ("vae-train", "vae-eval", "vae-encode", "vae-explore", "vae-export", "vae-report", "python", "torchrun")
-NEITHER_RUN = ("make", "pip", "source", "tensorboard")
+NEITHER_RUN = ("conda", "eval", "make", "pip", "python3", "source", "tensorboard", "uv")
 MODULES = {"vae-train": "train", "vae-report": "report"}
 MODULES |= {"vae-eval": "evaluate", "vae-encode": "encode", "vae-explore": "explore", "vae-export": "export"}
 OTHER_RULES = {"vae-eval": EVALUATE, "vae-encode": ENCODE, "vae-explore": EXPLORE, "vae-export": EXPORT}

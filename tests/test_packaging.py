@@ -1,44 +1,42 @@
-"""A wheel installed elsewhere, used from any directory with a user's own configurations."""
+"""A release: the wheel, installed elsewhere, works from any directory with a user's own configurations."""
 
 import os
+import runpy
 import subprocess
 import sys
+import sysconfig
+import zipfile
 from pathlib import Path
 
 import pytest
-import yaml
-from conftest import SMALL
 
-SOURCE = Path(__file__).parents[1]
+RELEASE = Path(__file__).parents[1] / "scripts/release.py"
 
 
 @pytest.mark.slow
-def test_a_wheel_trains_from_any_directory(tmp_path: Path) -> None:
-    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", tmp_path / "dist", SOURCE], check=True)
-    (wheel,) = (tmp_path / "dist").glob("*.whl")
-    site = tmp_path / "site"
-    subprocess.run([*pip, "install", "--no-deps", "--target", site, wheel], check=True)
-
-    own = tmp_path / "elsewhere/own/experiment"
-    own.mkdir(parents=True)
-    (own / "mine.yaml").write_text("# @package _global_\nmodel:\n  latent_dim: 3\n")
+def test_a_release_is_built_and_works_elsewhere(tmp_path: Path) -> None:
     done = subprocess.run(
-        [site / "bin/vae-train", "--config-dir", "own", "experiment=mine", *SMALL, "hydra.run.dir=run"],
-        cwd=tmp_path / "elsewhere",
-        env={**os.environ, "PYTHONPATH": str(site)},
+        [sys.executable, RELEASE, "--dist", tmp_path / "dist", "--packages", sysconfig.get_path("purelib")],
+        env={**os.environ, "VAE_DATA_ROOT": str(tmp_path)},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    run = tmp_path / "elsewhere/run"
-    assert (run / "metrics.json").is_file()
-    assert yaml.safe_load((run / ".hydra/config.yaml").read_text())["model"]["latent_dim"] == 3
-    where = subprocess.run(
-        [site / "bin/vae-train", "--info", "searchpath"],
-        env={**os.environ, "PYTHONPATH": str(site)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert str(site / "vae_lightning/conf") in where.stdout
+    assert sorted(path.suffix for path in (tmp_path / "dist").iterdir()) == [".gz", ".whl"]
+    *_, last = done.stdout.partition(" is ready. Next:")[2].splitlines()
+    assert last.endswith("the next version in pyproject.toml")
+
+
+def test_wheels_are_compared_by_their_files(tmp_path: Path) -> None:
+    for name, content in (("one", "1"), ("same", "1"), ("other", "2")):
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archive.writestr("file", content)
+    contents = runpy.run_path(str(RELEASE))["contents"]
+    one, same, other = (contents(tmp_path / name) for name in ("one", "same", "other"))
+    assert one == same != other
+
+
+def test_a_step_that_fails_ends_the_release_with_its_output() -> None:
+    run = runpy.run_path(str(RELEASE))["run"]
+    with pytest.raises(SystemExit, match=r"(?s)^the reason.*error: sh -c .* failed with status 3$"):
+        run("sh", "-c", "echo the reason; exit 3")
