@@ -76,7 +76,7 @@ release: .venv/installed-dev
 
 .venv/installed: pyproject.toml constraints.txt
 	@scripts/environment.sh .venv
-	@echo "installing vae-lightning into .venv (on Linux, torch with CUDA: 2 GB to download, 6 GB on disk)"
+	@echo "installing vae-lightning into .venv (on Linux, torch with CUDA: 3 GB to download, 6 GB on disk)"
 	@$(BIN)/pip install $(QUIET) --editable .
 	@mv .venv/installing $@
 

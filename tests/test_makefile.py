@@ -85,7 +85,7 @@ NAME_ANOTHER = "name another, as in make PYTHON=python3.12"
 def test_a_python_that_will_not_do_is_refused_in_one_line_before_anything_is_written(
     options: dict[str, tuple[int, ...]], said: str, make: Make, tmp_path: Path
 ) -> None:
-    done = make("train", **options)  # type: ignore[arg-type]
+    done = make("train", **options)
     assert done.returncode == 2
     first, *others = done.stderr.splitlines()
     assert first == f"error: PYTHON=./fake_python: {said}"
