@@ -9,9 +9,10 @@ import torch
 from PIL import Image
 
 from vae_lightning.explorer.bars import posterior_bars, probability_bars
-from vae_lightning.explorer.colours import TEN, colours
+from vae_lightning.explorer.colours import colours
 from vae_lightning.explorer.data_url import data_url
 from vae_lightning.explorer.drawing import Drawing
+from vae_lightning.palette import ON_ANY_GROUND
 
 
 def test_a_stroke_is_ink_along_its_line_with_soft_edges() -> None:
@@ -66,7 +67,7 @@ def test_images_come_back_from_their_addresses(channels: int, shape: tuple[int, 
 
 
 def test_labels_have_different_colours() -> None:
-    assert colours(3) == [*TEN[:3]]
+    assert colours(3) == [*ON_ANY_GROUND[:3]]
     for count in (10, 47):
         found = colours(count)
         assert len({*found}) == count

@@ -213,6 +213,6 @@ def clear(run: Path) -> None:
     for name in ("checkpoints", "figures", "projector", EARLIER, EXPORT):
         shutil.rmtree(run / name, ignore_errors=True)
     outcomes = (METRICS, PRUNED, RETRIED, FAILURE)
-    of_tensorboard = ("projector_config.pbtxt", "hparams.yaml", *event_files(run))
+    of_tensorboard: tuple[str | Path, ...] = ("projector_config.pbtxt", "hparams.yaml", *event_files(run))
     for file in (*outcomes, *of_tensorboard, FIT, ENVIRONMENT, EVALUATION, LATENTS, TRACKERS, CONFIG, CURVES):
         (run / file).unlink(missing_ok=True)
