@@ -78,12 +78,19 @@ def numbers(images: torch.Tensor) -> list[int]:
     return [known[image.numpy().tobytes()] for image in images]
 
 
+def check_names(data: ImageFolderDataModule, parts: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
+    for split, (images, _) in zip(("train", "val", "test"), parts, strict=True):
+        assert [int(Path(name).stem) for name in data.names(split)] == numbers(images)
+        assert all((data.path / name).is_file() for name in data.names(split))
+
+
 def test_images_of_a_flat_folder_are_split_and_have_no_labels(tmp_path: Path) -> None:
     data, parts = read(flat(tmp_path / "images"))
     assert (data.image_shape, data.classes, data.class_names) == ((1, 6, 5), None, None)
     assert [len(images) for images, _ in parts] == [25, 2, 3]
     assert sorted(number for images, _ in parts for number in numbers(images)) == [*range(COUNT)]
     assert all(labels.isnan().all() for _, labels in parts)
+    check_names(data, parts)
     _, again = read(tmp_path / "images", seed=5)
     assert all(torch.equal(images, other) for (images, _), (other, _) in zip(parts, again, strict=True))
     _, other = read(tmp_path / "images", test_size=7, val_size=0)
@@ -112,6 +119,7 @@ def test_folders_named_after_splits_are_the_splits(val: str | None, tmp_path: Pa
     assert data.class_names == ("a", "b", "c", "d")
     assert numbers(parts[2][0]) == [100, 102, 104, 101, 103, 105]  # sorted by path
     assert parts[2][1].tolist() == [1, 1, 1, 3, 3, 3]
+    check_names(data, parts)
     if val:
         assert numbers(parts[1][0]) == [150, 151, 152, 153]
         assert sorted(numbers(parts[0][0])) == [*range(COUNT)]

@@ -3,6 +3,7 @@
 import copy
 import math
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import TypedDict
 
 import torch
@@ -110,6 +111,10 @@ class ImageDataModule(LightningDataModule):
         A subclass whose labels differ from MNIST's overrides it.
         """
         return 10
+
+    def names(self, split: str) -> Sequence[str] | None:
+        """Return the names of the images of ``train``, ``val`` or ``test``, after :meth:`setup`; None without names."""
+        return None
 
     @abstractmethod
     def read(self) -> tuple[LabelledImages, LabelledImages] | tuple[LabelledImages, LabelledImages, LabelledImages]:

@@ -18,7 +18,7 @@ from vae_lightning.data.image_data_module import BatchOptions, ImageDataModule
 from vae_lightning.data.image_decoding import decode_images
 from vae_lightning.data.image_tree import ImageTree, find_images
 from vae_lightning.data.images import LabelledImages
-from vae_lightning.data.split import set_apart
+from vae_lightning.data.split import positions_apart
 from vae_lightning.distributed import rank
 from vae_lightning.streams import generator
 from vae_lightning.user_cache import user_cache
@@ -77,6 +77,7 @@ class ImageFolderDataModule(ImageDataModule):
         self.path, self.mode, self.cache = Path(path).expanduser(), mode, cache
         self.size = None if size is None else (size, size) if isinstance(size, int) else (size[0], size[1])
         self.held_out = {"test": test_size, "val": val_size}
+        self._files: dict[str, list[Path]] = {}
 
     @cached_property
     def image_shape(self) -> tuple[int, ...]:
@@ -96,13 +97,26 @@ class ImageFolderDataModule(ImageDataModule):
     def read(self) -> tuple[LabelledImages, LabelledImages] | tuple[LabelledImages, LabelledImages, LabelledImages]:
         images, parts = torch.from_numpy(self._decoded), {}
         del self._decoded  # not kept beside the splits
+        self._files = dict(self._tree.files)
         for split, own in zip(self._tree.files, images.split([*map(len, self._tree.files.values())]), strict=True):
             labels = self._tree.labels[split]
             parts[split] = LabelledImages(own, torch.tensor(labels)) if labels else LabelledImages.unlabelled(own)
         if "test" not in parts:
-            parts["test"], parts["train"] = set_apart(parts["train"], self._counts["test"], generator(0, "test"))
+            both = parts["train"]
+            of_test, of_train = positions_apart(both, self._counts["test"], generator(0, "test"))
+            parts |= {"train": both.subset(of_train), "test": both.subset(of_test)}
+            files = self._files["train"]
+            self._files |= {
+                split: [files[place] for place in places.tolist()]
+                for split, places in (("train", of_train), ("test", of_test))
+            }
         self.val_size = self._counts.get("val", 0)
         return (parts["train"], parts["val"], parts["test"]) if "val" in parts else (parts["train"], parts["test"])
+
+    def names(self, split: str) -> list[str]:
+        """Return the paths of a split's files, relative to the folder, after :meth:`setup`."""
+        files = self._files[split if split in self._files else "train"]
+        return [files[place].relative_to(self.path).as_posix() for place in self.positions[split].tolist()]
 
     @cached_property
     def _counts(self) -> dict[str, int]:

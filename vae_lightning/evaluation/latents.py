@@ -45,6 +45,7 @@ def encode_data(
         - ``split``: ``train``, ``val`` or ``test``;
         - ``index``: the position among the training and validation images, or among the test images, in the order in
           which the data set holds them; for data that are not an ImageDataModule, in the order of the batches;
+        - ``name``, if the images have names: those in a folder, their files;
         - ``label``, if the data have labels;
         - ``mean``, ``(N, size)``: the representative of the posterior, which the linear probe reads;
         - each parameter of the posterior, for a Gaussian ``mu`` and ``logvar``, both ``(N, latent_dim)``;
@@ -72,7 +73,9 @@ def encode_data(
         arrays = {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}
         count = len(arrays["mean"])
         index = data.positions[name].numpy() if isinstance(data, ImageDataModule) else np.arange(count)
-        parts.append({"split": np.full(count, name), "index": index, **arrays})
+        names_of = data.names(name) if isinstance(data, ImageDataModule) else None
+        named = {} if names_of is None else {"name": np.array(names_of)}
+        parts.append({"split": np.full(count, name), "index": index, **named, **arrays})
     return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
 
