@@ -3,7 +3,7 @@ import logging
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from vae_lightning.wrapping import TerminalFormatter, fitted, in_width
@@ -17,6 +17,7 @@ class Terminal(io.StringIO):
 WORDS = st.lists(st.text("ab=/-.,", min_size=1, max_size=30), min_size=1)
 
 
+@example(["latent_dim=20/first-run"] * 5, 30, 0, 4)
 @given(WORDS, st.integers(20, 100), st.integers(0, 8), st.integers(0, 12))
 def test_a_line_breaks_between_words_alone_and_none_is_lost(words: list[str], width: int, own: int, more: int) -> None:
     text = " " * own + " ".join(words)
