@@ -63,7 +63,9 @@ def export(cfg: DictConfig) -> "ONNXFiles | Path":
     # Imported here because it takes seconds.
     from vae_lightning.models.onnx import export_onnx
     from vae_lightning.runs.checkpoints import load_vae
+    from vae_lightning.runs.warnings import filter_warnings
 
+    filter_warnings()
     for name in ("onnx_ir", "onnxscript"):
         logging.getLogger(name).setLevel(logging.WARNING)  # they log every step
     if to is not None:
