@@ -79,7 +79,8 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
         loss = 100 + (latent_dim - 8) ** 2 / 10 + abs(np.log10(lr / 3e-3)) * 20 + seed
         made = job(folder, {"latent_dim": latent_dim, "lr": lr, "seed": seed}, float(loss))
         (made / ".hydra").mkdir()
-        (made / ".hydra/config.yaml").write_text("data:\n  _target_: a.MNISTDataModule\n  val_size: 500\n")
+        config = "data:\n  _target_: a.MNISTDataModule\n  val_size: 500\nmodel: {}\ncallbacks: {}\n"
+        (made / ".hydra/config.yaml").write_text(config)
         (made / "environment.json").write_text(json.dumps({"command": f"train.py <i>{place % 2}</i>", "versions": 1}))
     (failed := folder / "latent_dim=20,lr=0.01,seed=2").joinpath("metrics.json").unlink()
     (failed / "failure.json").write_text('{"error": "RuntimeError: out of <memory>"}')

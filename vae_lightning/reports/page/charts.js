@@ -91,6 +91,10 @@ const quantityOf = (select) => quantities.find(({ key }) => key === select.value
 const isNumeric = (quantity, rows) => rows.every((each) => quantity.value(each) === null || isNumber(quantity.value(each)));
 const levelsOf = (quantity, rows) => [...new Set(rows.map(quantity.value).filter((value) => value !== null))].sort(compare);
 
+// The axes on which configurations of one group differ.
+const variedAxes = quantities.filter((each) => each.place !== undefined
+  && (data.groups.length ? data.groups : [{ name: "" }]).some(({ name }) => levelsOf(each, ranked(name)).length > 1));
+
 // Whether a numeric quantity is shown on a logarithmic axis: as the search drew it, or because it spans decades.
 function isLog(quantity, rows) {
   const values = finite(rows.map(quantity.value));
@@ -231,17 +235,18 @@ function bestEpoch(configuration, metric) {
 const MOST_LEVELS = 24;
 
 function heatMap() {
-  const varied = quantities.filter((each) => each.place !== undefined && levelsOf(each, configurations).length > 1);
-  const few = varied.filter((each) => levelsOf(each, configurations).length <= MOST_LEVELS);
-  const filled = (one, other) => new Set(configurations.map((each) => JSON.stringify([one.value(each), other.value(each)]))).size
-    / (levelsOf(one, configurations).length * levelsOf(other, configurations).length);
-  const pair = few.flatMap((one, place) => few.slice(place + 1).map((other) => [one, other])).find(([one, other]) => filled(one, other) >= 0.2);
+  const shownFirst = ranked(state.group);
+  const few = variedAxes.filter((each) => levelsOf(each, configurations).length <= MOST_LEVELS);
+  const filled = (one, other) => new Set(shownFirst.map((each) => JSON.stringify([one.value(each), other.value(each)]))).size
+    / (levelsOf(one, shownFirst).length * levelsOf(other, shownFirst).length);
+  const choices = few.filter((each) => levelsOf(each, shownFirst).length > 1);
+  const pair = choices.flatMap((one, place) => choices.slice(place + 1).map((other) => [one, other])).find(([one, other]) => filled(one, other) >= 0.2);
   if (!pair || !metricQuantities.length) return;
   const [rowsLabel, rowsSelect] = selectOf("Rows", choicesOf(few), pair[0].key);
   const [columnsLabel, columnsSelect] = selectOf("Columns", choicesOf(few), pair[1].key);
   const [metricLabel, metric] = selectOf("Metric", choicesOf(metricQuantities), `metric ${objective?.name}`);
   const caption = "Means over seeds ± standard deviation; brighter is better, and the best cell is outlined."
-    + (varied.length > 2 ? " A cell shows the best configuration over the other axes; the filter can fix them." : "");
+    + (variedAxes.length > 2 ? " A cell shows the best configuration over the other axes; the filter can fix them." : "");
   addChart("heat-map", "Heat map", caption, [rowsLabel, columnsLabel, metricLabel], (body) => {
     if (rowsSelect.value === columnsSelect.value) columnsSelect.value = few.find(({ key }) => key !== rowsSelect.value).key;
     const [down, across, measure] = [rowsSelect, columnsSelect, metric].map(quantityOf);
@@ -277,7 +282,7 @@ function heatMap() {
 }
 
 function slices() {
-  const varied = quantities.filter((each) => each.place !== undefined && levelsOf(each, configurations).length > 1).slice(0, 12);
+  const varied = variedAxes.slice(0, 12);
   if (!varied.length || !metricQuantities.length) return;
   const [metricLabel, metric] = selectOf("Metric", choicesOf(metricQuantities), `metric ${objective?.name}`);
   addChart("slices", "Metric over each axis", "One point for each configuration, bars are ± the standard deviation over seeds; the best is outlined. Configurations that diverged may lie beyond the axis.", [metricLabel], (body) => {
@@ -322,7 +327,7 @@ function scatter() {
   const [across, up] = pair.map((name, place) => `metric ${names.includes(name) ? name : names[Math.min(place, names.length - 1)]}`);
   const [xLabel, x] = selectOf("Across", choicesOf(quantities), across);
   const [yLabel, y] = selectOf("Up", choicesOf(quantities), up);
-  const [byLabel, by] = selectOf("Colour", choicesOf(quantities), quantities[0].key);
+  const [byLabel, by] = selectOf("Colour", choicesOf(quantities), (variedAxes[0] ?? quantities[0]).key);
   const scales = [["", "scale by itself"], ["linear", "linear"], ["log", "log"]];
   const [xScaleLabel, xScale] = selectOf("Across is", scales, "");
   const [yScaleLabel, yScale] = selectOf("Up is", scales, "");
@@ -339,7 +344,7 @@ function scatter() {
 }
 
 function parallel() {
-  const varied = quantities.filter((each) => each.place !== undefined && levelsOf(each, configurations).length > 1);
+  const varied = variedAxes;
   const measures = metricQuantities.filter(({ name }) => data.objectives.some((each) => each.name === name) || name === "probe/val_acc");
   if (!varied.length || !measures.length) return;
   const [byLabel, by] = selectOf("Colour", choicesOf(measures), measures[0].key);

@@ -45,7 +45,7 @@ def page_content(
         importances: those of the search's parameters.
     """
     jobs, settings = found.jobs, found.settings
-    groups = [*jobs["group"].unique()] if "group" in jobs else [None]
+    groups = [*jobs["group"].value_counts().index] if "group" in jobs else [None]
     metrics = [
         name
         for name in jobs
@@ -187,6 +187,7 @@ def _group(base: Path, name: str | None, found: SweepResults, search: Search | N
     if len(best) and (search is None or len(search.objectives) == 1):
         row = best.iloc[0]
         test = {metric: measured(metric, row[metric], row[f"{metric} std"]) for metric in _test_metrics(best)}
+    differing = [axis for axis in found.settings if found.jobs[axis].map(str).nunique() > 1]
     ordered = [found.jobs["job"].iloc[place] for place in _best_first(found)]
     keys = [str(best[axis].iloc[0]) for axis in found.settings] if len(best) else []
     same = [found.jobs[axis].map(str) == key for axis, key in zip(found.settings, keys, strict=False)]
@@ -194,7 +195,7 @@ def _group(base: Path, name: str | None, found: SweepResults, search: Search | N
     shown = next((job for job in ordered if job in complete), None) if len(best) else None
     return {
         "name": name or "",
-        "facts": read_facts(base, ordered, found),
+        "facts": read_facts(base, ordered, found._replace(settings=differing)),
         "test": [*test.items()],
         "job": shown,
         "pictures": [] if shown is None else embedded_pictures(base / shown, room),

@@ -28,9 +28,11 @@ function measured(metric, [mean, std]) {
 const shown = (value) =>
   value === null ? "" : isNumber(value) && !Number.isInteger(value) ? String(Number(value.toPrecision(4))) : String(value);
 
-function labelOf(configuration) {
+// A configuration by its values on the axes on which those of its group differ, or on all if there is no other.
+function labelOf(configuration, kin) {
+  const differ = (place) => kin.length < 2 || kin.some((each) => String(each.values[place]) !== String(kin[0].values[place]));
   const values = data.axes.flatMap((axis, place) =>
-    configuration.values[place] === null ? [] : [`${axis}=${shown(configuration.values[place])}`]);
+    configuration.values[place] === null || !differ(place) ? [] : [`${axis}=${shown(configuration.values[place])}`]);
   const trial = configuration.trial === undefined ? [] : [`trial ${configuration.trial}`];
   return [...trial, ...values].join(", ") || configuration.rows[0]?.job || "";
 }
@@ -50,10 +52,13 @@ const configurations = data.configurations.map((given, place) => {
     (complete.length === rows.length ? "complete"
       : complete.length ? `${complete.length} of ${rows.length} complete` : rows[0].status);
   const configuration = { ...given, place, rows, stats, status, group: rows[0]?.group ?? "", runs: complete.length };
-  configuration.label = labelOf(configuration);
   for (const job of rows) job.configuration = configuration;
   return configuration;
 });
+
+for (const configuration of configurations) {
+  configuration.label = labelOf(configuration, configurations.filter(({ group }) => group === configuration.group));
+}
 
 const score = (configuration) => {
   const value = objective && configuration.stats[objective.name]?.[0];
