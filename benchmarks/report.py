@@ -26,7 +26,14 @@ from vae_lightning.whole_files import write_json
 EPOCHS = 20
 NAMES = ["train/loss", "train/recon", "train/kl", "train/gradient_norm", "train/lr"]
 NAMES += ["val/loss", "val/recon", "val/kl", "val/active_units", "probe/val_acc"]
-CONFIG = "data:\n  _target_: vae_lightning.data.MNISTDataModule\n  val_size: 5000\nmodel: {}\ncallbacks: {}\ntrainer:\n  max_epochs: 20\n"
+CONFIG = """data:
+  _target_: vae_lightning.data.MNISTDataModule
+  val_size: 5000
+model: {}
+callbacks: {}
+trainer:
+  max_epochs: 20
+"""
 
 
 def write_runs(sweep: Path, jobs: int) -> None:
