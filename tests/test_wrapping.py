@@ -1,5 +1,6 @@
 import io
 import logging
+import re
 import sys
 
 import pytest
@@ -53,7 +54,8 @@ def test_a_log_line_is_whole_in_a_file_and_fits_a_terminal(monkeypatch: pytest.M
         patched.setattr(sys, "stdout", Terminal())
         for name, formatter in formatters.items():
             shown[name] = formatter.format(record)
-    assert shown["terminal"].split() == shown["file"].split()
+    marks = re.compile(r"^ *[~^]+$", re.MULTILINE)  # newer versions of Python mark a part of a source line
+    assert shown["terminal"].split() == marks.sub("", shown["file"]).split()
     assert all(len(line) < 40 or len(line.split()) == 1 for line in shown["terminal"].splitlines())
     assert "\n" not in shown["file"].partition("Traceback")[0].strip()
     assert TerminalFormatter(layout).format(record) == shown["file"]  # in a pipe

@@ -52,5 +52,5 @@ def test_a_missing_extra_is_named_before_torch_is_imported(
 def test_help_lists_the_keys(command: Command) -> None:
     done = command("explore", "--help")
     assert done.returncode == 0
-    for key in ("run: ???", "other: null", "images: 2000", "port: 0", "browser: true"):
+    for key in ("run=???", "other=null", "images=2000", "port=0", "browser=true"):
         assert key in done.stdout

@@ -63,7 +63,7 @@ def test_a_group_has_its_choices_and_the_meaning_of_the_chosen_one(command: Comm
     choice, meaning = found["data"]
     assert choice == "mnist_5k"
     assert meaning.startswith("5,000 real MNIST digits")
-    assert meaning.endswith("One of emnist, fashion_mnist, files, kmnist, mnist, mnist_5k.")
+    assert meaning.endswith("One of emnist, fashion_mnist, files, images, kmnist, mnist, mnist_5k.")
     assert found["experiment"][0] is None
     assert found["experiment"][1].startswith(
         "A file of conf/experiment, which overrides all of the above. One of article"

@@ -348,7 +348,7 @@ def test_vae_report_writes_the_tables_again(results: Path) -> None:
         "results    s/results.csv",
         "report     s/report.html",
     ]
-    refused = subprocess.run([*command, results / "latent_dim=2,seed=0"], capture_output=True, text=True)
+    refused = subprocess.run([*command, results / "nowhere"], capture_output=True, text=True)
     assert refused.returncode == 2
     assert refused.stderr.count("\n") == 1
     assert refused.stderr.startswith("error: ")

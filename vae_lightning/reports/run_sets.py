@@ -17,7 +17,7 @@ from vae_lightning.whole_files import write_file
 __all__ = ["read_runs", "write_run_set"]
 
 # Settings of the data that leave the validation images as they are.
-_OF_TRAINING = ("batch_size", "eval_batch_size", "seed", "device", "num_workers", "cache", "memory_map")
+_OF_TRAINING = ("batch_size", "eval_batch_size", "seed", "device", "num_workers")
 # Settings outside the data and the likelihood on which a loss depends.
 _OF_VALIDATION = ("trainer.limit_val_batches", "trainer.overfit_batches")
 # The columns that a table has in any case.

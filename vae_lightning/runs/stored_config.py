@@ -37,7 +37,10 @@ _LATER_OF_TRAINER = {"matmul_precision": "auto"}
 _READ = ("data", "model", "callbacks")
 
 # Keys that do not affect a run's metrics.
-_WITHOUT_EFFECT = ("run_dir", "restart", "resume", "sweep", "data.root", "data.mirror", "data.block_size", "logger")
+_WITHOUT_EFFECT = (
+    *("run_dir", "restart", "resume", "sweep", "logger"),
+    *("data.root", "data.mirror", "data.block_size", "data.memory_map", "data.cache"),
+)
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
