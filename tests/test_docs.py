@@ -59,6 +59,7 @@ NOT_RUN = {
     "hydra.launcher.ray.remote.num_gpus=1": "it needs a GPU",
     "hydra.launcher.ray.init.address=": "it needs a Ray cluster; test_engines.py starts one",
     "logger=wandb": "it needs an account, but for logger.wandb.offline=true",
+    "data.path=FOLDER": "the images are the user's own; the tutorial has some",
     "docs/": "it takes minutes, or the runs of a long sweep",
     "sweep.name=von_mises_fisher": "its module lies in docs/von_mises_fisher",
     "benchmarks/": "it takes minutes of a quiet machine, and the full MNIST files; its options are parsed",
