@@ -55,7 +55,9 @@ def make(tmp_path: Path) -> Make:
         python.write_text(PYTHON.format(executable=sys.executable, version=version, missing=missing))
         python.chmod(0o755)
         # make test passes its own variables on.
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("ARGS", "MAKE", "PYTHON"))}
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith(("ARGS", "MAKE", "PYTHON"))
+        }
         command = ["make", "PYTHON=./fake_python", *arguments]
         return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
 
