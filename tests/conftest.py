@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -104,6 +105,25 @@ def mnist_root() -> Path:
         if all((folder / name).is_file() or (folder / f"{name}.gz").is_file() for name in FILES):
             return root.resolve()
     pytest.skip(f"needs the full MNIST files, and {root} (VAE_DATA_ROOT) has none")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of Chromium."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        pytest.skip("needs Chromium: apt-get install chromium")
+    return found
+
+
+@pytest.fixture(scope="module")  # Playwright's event loop would disturb other modules
+def browser(chromium: str) -> Iterator[Any]:
+    """Headless Chromium, driven by Playwright."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as started:
+        launched = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield launched
+        launched.close()
 
 
 def composing() -> AbstractContextManager[None]:

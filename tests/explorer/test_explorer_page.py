@@ -1,6 +1,5 @@
 """The page, as a real process serves it, and in a real browser, with real pointer events."""
 
-import shutil
 import signal
 import socket
 import subprocess
@@ -15,8 +14,6 @@ from typing import Any
 import pytest
 from conftest import SMALL
 from warm_process import run_command
-
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 
 Open = Callable[..., Any]
 in_browser = pytest.mark.slow
@@ -84,17 +81,6 @@ def test_a_page_is_served_to_this_machine_until_ctrl_c(explored: Path) -> None:
         assert page.interrupt() == "Interrupt: the page is closed\n"
         assert page.process.returncode == 130
     assert sorted(explored.rglob("*")) == before
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if not Path(CHROMIUM).exists():
-        pytest.skip("needs Chromium")
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as running:
-        launched = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield launched
-        launched.close()
 
 
 @pytest.fixture(scope="module")

@@ -20,21 +20,8 @@ from vae_lightning.reports.page.pictures import ROOM, embedded_pictures
 from vae_lightning.reports.results import SweepResults, measured, rank, read_sweep
 from vae_lightning.reports.trials import Search, Trial
 
-playwright = pytest.importorskip("playwright.sync_api")
-
 Open = Callable[..., Any]
 HOSTILE = ["<img src=x onerror=alert(1)>", "</script><script>alert(2)</script>", "<b>$x_{</b> & %{y}"]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("needs Chromium: apt-get install chromium")
-    with playwright.sync_playwright() as started:
-        running = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield running
-        running.close()
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import html
 import io
 import json
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -297,11 +296,8 @@ def test_hparams_tell_runs_apart_by_what_varies(server: Server, outputs: Path) -
     ],
 )
 def test_a_browser_draws_it(
-    tab: str, colour: tuple[int, int, int], pixels: int, server: Server, tmp_path: Path
+    tab: str, colour: tuple[int, int, int], pixels: int, server: Server, chromium: str, tmp_path: Path
 ) -> None:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("needs Chromium: apt-get install chromium")
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
     options += ["--disable-background-networking", "--disable-component-update", "--window-size=1200,1000"]
     options += ["--virtual-time-budget=20000", f"--user-data-dir={tmp_path / 'profile'}"]
