@@ -158,7 +158,7 @@ def _histogram(axes: Axes, values: Tensor, colour: str, label: str) -> None:
 def page(name: str, measured: dict[str, Measured]) -> str:
     """Return the page of an estimator."""
     file = (CONF / f"{name}.yaml").read_text()
-    cls = find_class("_target_", _node(name)["_target_"], Estimator)  # type: ignore[type-abstract]
+    cls = find_class("_target_", _node(name)["_target_"], Estimator)
     parts = [
         f"# estimator={name}",
         f"Use it {WHEN[name]}.",

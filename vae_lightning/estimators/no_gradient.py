@@ -1,10 +1,6 @@
 """No gradient through the latents."""
 
-from torch import Tensor
-
 from vae_lightning.estimators.estimator import Estimator
-from vae_lightning.objectives.draws import Draws
-from vae_lightning.objectives.objective import Terms
 
 __all__ = ["NoGradient"]
 
@@ -16,6 +12,3 @@ class NoGradient(Estimator):
 
     The encoder then learns from the KL alone. This estimator is for comparisons.
     """
-
-    def loss(self, terms: Terms, draws: Draws) -> Tensor:
-        return terms.sampled + terms.exact

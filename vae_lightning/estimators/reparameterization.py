@@ -1,10 +1,6 @@
 """The pathwise gradient, by the reparameterization trick."""
 
-from torch import Tensor
-
 from vae_lightning.estimators.estimator import Estimator
-from vae_lightning.objectives.draws import Draws
-from vae_lightning.objectives.objective import Terms
 
 __all__ = ["Reparameterization"]
 
@@ -20,6 +16,3 @@ class Reparameterization(Estimator):
     """
 
     reparameterized = True
-
-    def loss(self, terms: Terms, draws: Draws) -> Tensor:
-        return terms.sampled + terms.exact

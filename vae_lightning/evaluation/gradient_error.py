@@ -1,6 +1,7 @@
 """Estimates of the encoder's gradient, and the bias and variance of their estimator."""
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -59,10 +60,11 @@ def encoder_gradients(vae: VAE, images: Tensor, count: int, source: torch.Genera
     weights = list(vae.encoder.parameters())
     images = images.to(weights[0])
     noise = NormalStream(source, vae.posterior.noise_size, vae.device, weights[0].dtype)
-    samples = vae.objective.samples
+    rows = vae.objective.samples * vae.estimator.rows
     for _ in range(count):
-        draws = draw(vae, images, noise.draw(samples * len(images)).view(samples, len(images), -1))
-        loss = vae.estimator.loss(vae.objective(draws, step), draws).mean()
+        rows_of_all = noise.draw(rows * len(images)).view(rows, len(images), -1)
+        draws = draw(vae, images, rows_of_all, estimator=vae.estimator)
+        loss = vae.estimator.loss(partial(vae.objective, step=step), draws).mean()
         yield torch.cat([gradient.flatten() for gradient in torch.autograd.grad(loss, weights)])
 
 

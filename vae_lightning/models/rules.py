@@ -1,6 +1,6 @@
 """Rules for the arguments of models and of their optimisers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vae_lightning.config.errors import IncompatibleError
@@ -19,10 +19,11 @@ from vae_lightning.config.rules import (
     target,
     text,
 )
+from vae_lightning.estimators import rules as estimators
 from vae_lightning.posteriors import rules as posteriors
 from vae_lightning.priors import rules as priors
 
-__all__ = ["OPTIMIZER", "RULES", "check_support", "other_support"]
+__all__ = ["OPTIMIZER", "RULES", "check_choices", "no_derivative", "other_posteriors", "other_support"]
 
 RULES: dict[str, dict[str, Rule]] = {
     "VAE": {
@@ -40,6 +41,7 @@ RULES: dict[str, dict[str, Rule]] = {
         "objective": target,
         "estimator": target,
         "optimizer": mapping,
+        "prior_optimizer": optional(mapping),
         "schedule": target,
         "seed": seed,
     },
@@ -62,21 +64,42 @@ OPTIMIZER: dict[str, Rule] = {
 }
 
 
-def check_support(model: Mapping[str, Any]) -> None:
-    """Refuse a prior of other latents than the posterior's, as far as both are ours; the model checks all others.
+def check_choices(model: Mapping[str, Any]) -> None:
+    """Refuse a prior or an estimator that does not go with the posterior, as far as both are ours.
+
+    The model checks all others.
 
     Raises:
         IncompatibleError: naming both.
     """
-    nodes = [model.get(group) for group in ("posterior", "prior")]
-    if not all(isinstance(node, Mapping) for node in nodes):
-        return
-    posterior, prior = (current_name(str(node["_target_"])).rpartition(".") for node in nodes if node)
-    if posterior[0] != "vae_lightning.posteriors" or prior[0] != "vae_lightning.priors":
-        return
-    latents, support = posteriors.SUPPORTS.get(posterior[2]), priors.SUPPORTS.get(prior[2])
+    names = {}
+    for group in ("posterior", "prior", "estimator"):
+        node = model.get(group)
+        target = current_name(str(node.get("_target_"))) if isinstance(node, Mapping) else ""
+        folder, _, names[group] = target.rpartition(".")
+        if folder != f"vae_lightning.{group}s":
+            names[group] = ""
+    posterior, prior, estimator = names.values()
+    latents, support = posteriors.SUPPORTS.get(posterior), priors.SUPPORTS.get(prior)
     if None not in (latents, support) and latents != support:
-        raise IncompatibleError(other_support(posterior[2], str(latents), prior[2], str(support)))
+        raise IncompatibleError(other_support(posterior, str(latents), prior, str(support)))
+    if estimator in estimators.REPARAMETERIZED and posterior in posteriors.WITHOUT_DERIVATIVE:
+        raise IncompatibleError(no_derivative(estimator, posterior))
+    if posterior and posterior not in (allowed := estimators.POSTERIORS.get(estimator, (posterior,))):
+        raise IncompatibleError(other_posteriors(estimator, posterior, allowed))
+
+
+def no_derivative(estimator: str, posterior: str) -> str:
+    """Return the error message for an estimator that goes through latents without a derivative."""
+    return (
+        f"estimator={estimator}: must be another, such as LeaveOneOut, because the samples of posterior={posterior} "
+        "have no derivative"
+    )
+
+
+def other_posteriors(estimator: str, posterior: str, allowed: Sequence[str]) -> str:
+    """Return the error message for an estimator that does not know the posterior."""
+    return f"estimator={estimator}: must be another with posterior={posterior}; it needs {' or '.join(allowed)}"
 
 
 def other_support(posterior: str, latents: str, prior: str, support: str) -> str:

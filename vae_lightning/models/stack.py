@@ -12,11 +12,12 @@ from torch.func import functional_call, vmap
 from torch.optim import Optimizer
 
 from vae_lightning.config.errors import InputError, one_line
+from vae_lightning.estimators.estimator import Estimator
 from vae_lightning.likelihoods.likelihood import Likelihood
 from vae_lightning.models.batched_linear import BatchedLinear, replace_linear
 from vae_lightning.models.divergence import divergence
-from vae_lightning.models.draw import draw
-from vae_lightning.models.joint_optimizer import JointOptimizer
+from vae_lightning.models.draw import PLAIN, draw
+from vae_lightning.models.joint_optimizer import StackOptimizer
 from vae_lightning.models.padding import own_place
 from vae_lightning.models.stackable import ELEMENTWISE, by_matrix_products, in_common
 from vae_lightning.models.trainable import Trainable
@@ -83,14 +84,15 @@ class Stack(Trainable):
             for name, value in in_common(vaes[0].hparams).items():
                 if type(vae) is not type(vaes[0]) or common[name] != value:
                     raise InputError(f"{name}={common[name]}: must be {value} for all models of a stack")
-            target = str(vae.hparams["optimizer"]["_target_"])
-            if target not in [f"torch.optim.{name}" for name in ELEMENTWISE]:
-                raise InputError(f"optimizer._target_={target}: must be one of torch.optim's {', '.join(ELEMENTWISE)}")
+            for key in ("optimizer", "prior_optimizer"):
+                target = str((vae.hparams[key] or vae.hparams["optimizer"])["_target_"])
+                if target not in [f"torch.optim.{name}" for name in ELEMENTWISE]:
+                    raise InputError(f"{key}._target_={target}: must be one of torch.optim's {', '.join(ELEMENTWISE)}")
         self.vaes = tuple(vaes)  # a tuple, so that they are not part of this module
         self.places = list(range(len(vaes)))
         self.latent_dim = max(vae.latent_dim for vae in vaes)
         self.model = copy.deepcopy(next(vae for vae in vaes if vae.latent_dim == self.latent_dim))
-        self.objective, self.estimator, self.schedule = self.model.objective, self.model.estimator, self.model.schedule
+        self.objective, self.schedule = self.model.objective, self.model.schedule
         self.image_shape = self.model.image_shape
         dims = torch.tensor([[vae.latent_dim] for vae in vaes])
         own_dims = (torch.arange(self.latent_dim) < dims).to(next(self.model.parameters()))
@@ -100,6 +102,7 @@ class Stack(Trainable):
         if self._by_matrix_products:
             replace_linear(self.model.encoder, len(vaes))
             replace_linear(self.model.decoder, len(vaes))
+        replace_linear(self.model.estimator, len(vaes))
         for module in self.model.modules():
             if not isinstance(module, BatchedLinear):
                 self._add_model_dimension(module)
@@ -166,8 +169,15 @@ class Stack(Trainable):
     def posterior(self) -> Posterior:  # type: ignore[override]
         return self.model.posterior
 
+    @property
+    def estimator(self) -> Estimator:  # type: ignore[override]
+        return self.model.estimator
+
     def examples(self, batch: Any) -> Tensor:
         return self.model.examples(batch)
+
+    def pixels(self, images: Tensor) -> Tensor:
+        return self.model.pixels(images)
 
     def encode(self, images: Tensor) -> Distribution:
         """Return each model's posterior of each image, with tensors ``(K, B, ...)``.
@@ -211,8 +221,8 @@ class Stack(Trainable):
         """
         return self._draws(images, noise[None]).elbo()
 
-    def _draws(self, images: Tensor, noise: Tensor) -> Draws:
-        return draw(self, images, noise, None if self.own_dims is None else self.own_dims.to(noise))
+    def _draws(self, images: Tensor, noise: Tensor, estimator: Estimator = PLAIN) -> Draws:
+        return draw(self, images, noise, None if self.own_dims is None else self.own_dims.to(noise), estimator)
 
     def _each(self, method: str, *inputs: tuple[Tensor, int]) -> Any:
         """Call a method of all models; each input comes with the index of its model dimension, of size K or 1."""
@@ -225,11 +235,12 @@ class Stack(Trainable):
 
     def configure_optimizers(self) -> Any:
         """Build one optimiser for each sequence of models with the same optimiser arguments."""
+        weights = dict(self.model.named_parameters())
         return self._scheduled(
-            JointOptimizer(
-                [*self.model.parameters()],
+            StackOptimizer(
+                [[weights[name] for name in names] for _, names in self.model.optimizer_parts()],
                 self.groups,
-                lambda place, rows: self.vaes[self.groups[place].start].build_optimizer(rows),
+                lambda place, part, rows: self.vaes[self.groups[place].start].build_optimizer(part, rows),
             )
         )
 
@@ -255,11 +266,11 @@ class Stack(Trainable):
         ends = torch.tensor(counts).cumsum(0).tolist()
         self.groups = [slice(end - count, end) for count, end in zip(counts, ends, strict=True)]
         if self._trainer is not None and self.trainer.optimizers:
-            joint: JointOptimizer = self.optimizers(use_pl_optimizer=False)  # type: ignore[assignment]
+            joint: StackOptimizer = self.optimizers(use_pl_optimizer=False)  # type: ignore[assignment]
             joint.keep(members, self.groups)
             for config in self.trainer.lr_scheduler_configs:
                 scheduler: Any = config.scheduler
-                scheduler.base_lrs = [*compress(scheduler.base_lrs, members)]
+                scheduler.base_lrs = [*compress(scheduler.base_lrs, (rows for rows in members for _ in joint.parts))]
         if self._compiled is not None:  # for another number of models
             self._compile()
 
@@ -289,9 +300,9 @@ class Stack(Trainable):
         images = [self._images(pair, batch_idx) for pair in zip(*batch, strict=True)]
         in_blocks = images[0].dim() > 1 + len(self.image_shape)
         each = [*zip(*images, strict=True)] if in_blocks else [tuple(images)]
-        samples, size = self.objective.samples, len(each[0][0])
-        noises = self._draw(self._train_noise, len(each) * samples * size).split(samples * size, 1)
-        noises = [noise.unflatten(1, (samples, size)).movedim(1, 0) for noise in noises]
+        rows, size = self._rows, len(each[0][0])
+        noises = self._draw(self._train_noise, len(each) * rows * size).split(rows * size, 1)
+        noises = [noise.unflatten(1, (rows, size)).movedim(1, 0) for noise in noises]
         return [(x, noise, size) for x, noise in zip(each, noises, strict=True)]
 
     def _loss(self, images: Sequence[Tensor], noise: Tensor, count: int) -> Tensor:
@@ -333,11 +344,11 @@ class Stack(Trainable):
         return _norms(self._weight_gradients())
 
     def _weight_gradients(self) -> list[Tensor]:
-        return [weight.grad for weight in self.model.parameters() if weight.grad is not None]
+        return [weight.grad for weight in self._own_weights() if weight.grad is not None]
 
     def _learning_rates(self) -> list[float]:
         optimizer: Any = self.optimizers(use_pl_optimizer=False)
-        groups = zip(self.groups, optimizer.param_groups, strict=True)
+        groups = zip(self.groups, optimizer.param_groups[:: len(optimizer.parts)], strict=True)
         return [group["lr"] for own, group in groups for _ in self.vaes[own]]
 
     def _store_kl(self, kl: Tensor) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from vae_lightning.models.padding import own_place
 from vae_lightning.models.stack import Stack
+from vae_lightning.models.vae import VAE
 
 __all__ = ["join_checkpoints", "split_checkpoint"]
 
@@ -31,14 +32,24 @@ def split_checkpoint(stack: Stack, checkpoint: Mapping[str, Any], k: int) -> dic
 
 def _split_state(stack: Stack, state: Mapping[str, Any], k: int) -> dict[str, Any]:
     group = next(index for index, own in enumerate(stack.groups) if own.start <= k < own.stop)
-    state, row, vae = state["each"][group], k - stack.groups[group].start, stack.vaes[k]
+    row, vae = k - stack.groups[group].start, stack.vaes[k]
+    parts = vae.optimizer_parts()
+    each = [
+        _split_part(stack, state["each"][group * len(parts) + part], row, vae, names)
+        for part, (_, names) in enumerate(parts)
+    ]
+    return each[0] if len(each) == 1 else {"each": each}
+
+
+def _split_part(stack: Stack, state: Mapping[str, Any], row: int, vae: VAE, names: Sequence[str]) -> dict[str, Any]:
     own: dict[int, dict[str, Any]] = {}
-    for index, weight in enumerate(vae.parameters()):
+    for index, name in enumerate(names):
         own[index] = {}
         for key, value in state["state"].get(index, {}).items():
             if isinstance(value, Tensor) and value.dim() > 0:
                 padded = value[row].cpu()
-                place = own_place(vae.latent_dim, weight.shape, stack.latent_dim, padded.shape)
+                shape = vae.get_parameter(name).shape
+                place = own_place(vae.posterior.size, shape, stack.posterior.size, padded.shape)
                 own[index][key] = padded[place].clone()
             else:  # like Adam's step
                 own[index][key] = copy.deepcopy(value)
@@ -53,10 +64,13 @@ def join_checkpoints(stack: Stack, checkpoints: Sequence[Mapping[str, Any]]) -> 
         stack: a stack of models that have the weights in the checkpoints.
         checkpoints: one for each model, all of the same epoch.
     """
-    states = [
-        _join_states(stack, [checkpoint["optimizer_states"][0] for checkpoint in checkpoints[own]], own)
-        for own in stack.groups
-    ]
+    parts = stack.model.optimizer_parts()
+    states = []
+    for own in stack.groups:
+        saved = [checkpoint["optimizer_states"][0] for checkpoint in checkpoints[own]]
+        for part, (_, names) in enumerate(parts):
+            each = saved if len(parts) == 1 else [state["each"][part] for state in saved]
+            states.append(_join_part(stack, each, own, names))
     return {
         **checkpoints[0],
         "state_dict": stack.state_dict(),
@@ -65,20 +79,21 @@ def join_checkpoints(stack: Stack, checkpoints: Sequence[Mapping[str, Any]]) -> 
     }
 
 
-def _join_states(stack: Stack, states: Sequence[Mapping[str, Any]], own: slice) -> dict[str, Any]:
+def _join_part(stack: Stack, states: Sequence[Mapping[str, Any]], own: slice, names: Sequence[str]) -> dict[str, Any]:
     joint: dict[int, dict[str, Any]] = {}
     # By the first weight, because the state of a scalar looks like Adam's step, which is the same for all.
     of_weights = {
         key for key, value in states[0]["state"].get(0, {}).items() if isinstance(value, Tensor) and value.dim()
     }
-    for index, weight in enumerate(stack.model.parameters()):
+    for index, name in enumerate(names):
+        weight = stack.model.get_parameter(name)
         for key, value in states[0]["state"].get(index, {}).items():
             if key in of_weights:
                 rows = value.new_zeros(len(states), *weight.shape[1:])
                 for padded, vae, state in zip(rows, stack.vaes[own], states, strict=True):
                     given = state["state"][index][key]
-                    padded[own_place(vae.latent_dim, given.shape, stack.latent_dim, padded.shape)] = given
+                    padded[own_place(vae.posterior.size, given.shape, stack.posterior.size, padded.shape)] = given
                 value = rows
             joint.setdefault(index, {})[key] = value
     (parameters,) = states[0]["param_groups"]
-    return {"state": joint, "param_groups": [parameters | {"params": [*range(index + 1)]}]}
+    return {"state": joint, "param_groups": [parameters | {"params": [*range(len(names))]}]}

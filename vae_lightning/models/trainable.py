@@ -4,11 +4,12 @@ import logging
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from vae_lightning import cpu
@@ -17,7 +18,7 @@ from vae_lightning.estimators.estimator import Estimator
 from vae_lightning.likelihoods.likelihood import Likelihood
 from vae_lightning.models.batch import images_of
 from vae_lightning.models.compiler import check_compiler
-from vae_lightning.models.draw import draw
+from vae_lightning.models.draw import PLAIN, draw
 from vae_lightning.models.plain_steps import steps_are_plain
 from vae_lightning.objectives.draws import ELBO, Draws
 from vae_lightning.objectives.elbo import NegativeELBO
@@ -71,6 +72,10 @@ class Trainable(LightningModule):
     @abstractmethod
     def examples(self, batch: Any) -> Tensor:
         """Return the images of a batch, with their labels if the model sees them."""
+
+    @abstractmethod
+    def pixels(self, images: Tensor) -> Tensor:
+        """Return the images without the labels that they may carry."""
 
     @abstractmethod
     def encode(self, images: Tensor) -> Distribution:
@@ -283,8 +288,19 @@ class Trainable(LightningModule):
     def _terms(self, images: Any, noise: Tensor, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return the objective, the negative log-likelihood and the KL of each image."""
         self.posterior.step = step  # here, because torch.compile takes attributes that are set elsewhere for constants
-        draws = self._draws(images, noise)
-        return self.estimator.loss(self.objective(draws, step), draws), draws.nll, draws.kl
+        draws = self._draws(images, noise, self.estimator)
+        objective = self.estimator.loss(partial(self.objective, step=step), draws)
+        return objective, draws.mean_nll(), draws.mean_kl()
+
+    @property
+    def _rows(self) -> int:
+        """The number of rows of noise that an image takes in training."""
+        return self.objective.samples * self.estimator.rows
+
+    def _own_weights(self) -> list[nn.Parameter]:
+        """Return the weights that follow the objective; those of the estimator have losses of their own."""
+        others = {id(weight) for weight in self.estimator.parameters()}
+        return [weight for weight in self.parameters() if id(weight) not in others]
 
     @property
     def _shares_batches(self) -> bool:
@@ -292,8 +308,8 @@ class Trainable(LightningModule):
             return False
         return getattr(self.trainer.datamodule, "whole_batches", False)  # type: ignore[attr-defined]
 
-    def _draws(self, images: Any, noise: Tensor) -> Draws:
-        return draw(self, images, noise)
+    def _draws(self, images: Any, noise: Tensor, estimator: Estimator = PLAIN) -> Draws:
+        return draw(self, images, noise, estimator=estimator)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         self._end_step()
@@ -385,7 +401,7 @@ class Trainable(LightningModule):
 
     def _evaluate(self, stage: str, images: Tensor) -> None:
         draws = self._evaluation_draws(images)
-        self._posteriors.add(draws.posterior.mean, draws.kl)
+        self._posteriors.add(draws.posterior.mean, draws.mean_kl())
         elbo = draws.elbo()
         self._log_means(stage, elbo.sums(), elbo.loss.shape[-1])
 

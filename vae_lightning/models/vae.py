@@ -18,8 +18,9 @@ from vae_lightning.likelihoods.likelihood import Likelihood
 from vae_lightning.models.batch import images_of, labels_of
 from vae_lightning.models.divergence import divergence
 from vae_lightning.models.draw import draw
+from vae_lightning.models.joint_optimizer import JointOptimizer
 from vae_lightning.models.labelled import images_in, one_hot_in, with_labels
-from vae_lightning.models.rules import OPTIMIZER, other_support
+from vae_lightning.models.rules import OPTIMIZER, no_derivative, other_posteriors, other_support
 from vae_lightning.models.trainable import Trainable
 from vae_lightning.networks.custom import build_network
 from vae_lightning.networks.mlp import mlp_decoder, mlp_encoder
@@ -30,6 +31,7 @@ from vae_lightning.posteriors.gaussian import GaussianDistribution
 from vae_lightning.posteriors.posterior import Posterior
 from vae_lightning.precision import in_single_precision
 from vae_lightning.priors.prior import Prior
+from vae_lightning.schedules.learning_rate import CONSTANT_RATE
 from vae_lightning.schedules.schedule import Schedule
 from vae_lightning.streams import NormalStream, generator, seeded
 
@@ -87,6 +89,8 @@ class VAE(Trainable):
         posterior: the family of the posterior: ``_target_``, a :class:`vae_lightning.posteriors.Posterior`, and its
             arguments.
         prior: ``_target_``, a :class:`vae_lightning.priors.Prior`, and its arguments.
+        prior_optimizer: the optimiser of the prior's own weights, as ``optimizer``, on which the schedule does not act;
+            None for ``optimizer``.
 
     Attributes:
         kl_by_dimension: the KL of each latent variable in nats, ``(latent_dim,)``, averaged over the images of the
@@ -96,8 +100,8 @@ class VAE(Trainable):
     Raises:
         InputError: if an argument breaks its rule (:mod:`vae_lightning.models.rules`), an encoder or decoder cannot be
             built or maps to another shape, the prior has another support than the posterior, the objective needs a KL
-            by dimension that is not known in closed form, or its gradient goes through the latents and the estimator's
-            does not.
+            by dimension that is not known in closed form, or the estimator does not go with the posterior or the
+            objective.
 
     References:
         Auto-Encoding Variational Bayes, Kingma and Welling, 2014 (https://arxiv.org/abs/1312.6114). With ``classes``:
@@ -135,6 +139,7 @@ class VAE(Trainable):
         posterior: Mapping[str, Any] = GAUSSIAN,
         prior: Mapping[str, Any] = STANDARD,
         classes: int | str | None = None,
+        prior_optimizer: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         if image_shape is None:
@@ -146,18 +151,15 @@ class VAE(Trainable):
         if decoder is not None and decoder_widths is not None:
             raise InputError(f"decoder_widths={[*decoder_widths]}: must be null, because decoder is given")
         check(optimizer, OPTIMIZER, "optimizer.")
+        if prior_optimizer is not None:
+            check(prior_optimizer, OPTIMIZER, "prior_optimizer.")
         self.save_hyperparameters(self.arguments, logger=False)  # TensorBoard's HParams are for sweep axes
         self.latent_dim, self.image_shape, self.seed = latent_dim, tuple(image_shape), seed
         self.classes = classes
         self.kl_by_dimension: Tensor | None = None
         self.objective = build("objective", objective, Objective)  # type: ignore[type-abstract]
-        self.estimator = build("estimator", estimator, Estimator)  # type: ignore[type-abstract]
+        self.estimator = build("estimator", estimator, Estimator)
         self.schedule = build("schedule", schedule, Schedule)  # type: ignore[type-abstract]
-        if self.objective.reparameterized and not self.estimator.reparameterized:
-            raise InputError(
-                f"estimator={estimator['_target_']}: must be Reparameterization, because the objective's gradient goes "
-                "through the latents"
-            )
         sizes: dict[str, Any] = {"image_shape": self.image_shape, "latent_dim": latent_dim}
         with seeded(seed, "initialisation"):
             self.posterior = build("posterior", posterior, Posterior, latent_dim=latent_dim)  # type: ignore[type-abstract]
@@ -174,10 +176,15 @@ class VAE(Trainable):
             )
             self.likelihood = build("likelihood", likelihood, Likelihood)  # type: ignore[type-abstract]
             self.prior = build("prior", prior, Prior, **sizes)  # type: ignore[type-abstract]
+            if prior_optimizer is not None and next(self.prior.parameters(), None) is None:
+                raise InputError(
+                    f"prior_optimizer: must be null, because prior={type(self.prior).__name__} has no weights"
+                )
             if classes is not None:
                 # An image for each class, which the encoder sees on top of the image: for a linear layer, this is as
                 # general as further inputs for the label.
                 self.class_images = nn.Parameter(0.1 * torch.randn(classes, math.prod(self.image_shape)))
+            self.estimator.prepare(self.posterior, self.image_shape)
         self._check_choices()
         self.configure_optimizers()  # so that bad arguments are refused now
 
@@ -197,7 +204,7 @@ class VAE(Trainable):
         )
 
     def _check_choices(self) -> None:
-        """Refuse a prior, or an objective, that does not go with the posterior.
+        """Refuse a prior, an objective or an estimator that does not go with the others.
 
         Raises:
             InputError: naming both.
@@ -212,6 +219,13 @@ class VAE(Trainable):
                 f"objective={type(self.objective).__name__}: must be another, because it needs the KL of each latent "
                 f"variable in closed form, which is not known for posterior={posterior} and prior={prior}"
             )
+
+        estimator = type(self.estimator).__name__
+        if self.estimator.reparameterized and not self.posterior.differentiable and self.estimator.posteriors is None:
+            raise InputError(no_derivative(estimator, posterior))
+        if self.estimator.posteriors is not None and posterior not in self.estimator.posteriors:
+            raise InputError(other_posteriors(estimator, posterior, self.estimator.posteriors))
+        self.estimator.check(self.objective)
 
     @property
     def factorised(self) -> bool:
@@ -336,17 +350,46 @@ class VAE(Trainable):
         return self.likelihood.mean(self.decode(self.condition(prior.rsample(noise), images)))
 
     def configure_optimizers(self) -> Any:
-        """Build the optimiser of all parameters, and the schedule of its learning rate."""
-        return self._scheduled(self.build_optimizer(self.parameters()))
+        """Build the optimiser of all parameters, and the schedule of its learning rate.
 
-    def build_optimizer(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
-        """Build the model's optimiser for other parameters, e.g. those of a copy.
+        If the prior or the estimator has an optimiser of its own, they step together as one.
+        """
+        parts = self.optimizer_parts()
+        each = [
+            self.build_optimizer(part, [self.get_parameter(name) for name in names])
+            for part, (_, names) in enumerate(parts)
+        ]
+        return self._scheduled(each[0] if len(each) == 1 else JointOptimizer(each))
+
+    def optimizer_parts(self) -> list[tuple[Mapping[str, Any], list[str]]]:
+        """Return the optimisers: ``_target_`` with its arguments, and the names of its parameters.
+
+        The first one is the model's, on which the schedule acts; the others are those of the prior and of the
+        estimator's own weights.
+        """
+        own = [(node, [f"estimator.{name}" for name in names]) for node, names in self.estimator.optimizers()]
+        prior = self.hparams["prior_optimizer"]
+        if prior is not None:
+            own.insert(0, (prior, [f"prior.{name}" for name, _ in self.prior.named_parameters()]))
+        taken = {name for _, names in own for name in names}
+        rest = [name for name, _ in self.named_parameters() if name not in taken]
+        return [(self.hparams["optimizer"], rest), *own]
+
+    def build_optimizer(self, part: int, parameters: Iterable[nn.Parameter]) -> Optimizer:
+        """Build one of the model's optimisers for given parameters, e.g. those of a copy.
+
+        Arguments:
+            part: its index in :meth:`optimizer_parts`.
+            parameters: its parameters.
 
         Raises:
             InputError: if ``_target_`` is not the name of a ``torch.optim.Optimizer``, or the class refuses the
                 arguments.
         """
-        return build("optimizer", self.hparams["optimizer"], Optimizer, parameters)
+        optimizer: Optimizer = build("optimizer", self.optimizer_parts()[part][0], Optimizer, parameters)
+        for group in optimizer.param_groups[: 0 if part == 0 else None]:
+            group[CONSTANT_RATE] = True
+        return optimizer
 
     @property
     def lr(self) -> float | None:
@@ -357,6 +400,20 @@ class VAE(Trainable):
     @lr.setter
     def lr(self, lr: float) -> None:
         self.hparams["optimizer"] = {**self.hparams["optimizer"], "lr": lr}
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the gradient without that of the estimator's own weights, which have losses of their own."""
+        hidden = [(weight, weight.grad) for weight in self.estimator.parameters()]
+        for weight, _ in hidden:
+            weight.grad = None
+        super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        for weight, gradient in hidden:
+            weight.grad = gradient
 
     def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Reconstruct the images of a batch, as :meth:`reconstruct` does."""
@@ -372,15 +429,15 @@ class VAE(Trainable):
     def _steps(self, batch: Any, batch_idx: int) -> list[tuple[Tensor, Tensor, int]]:
         images = self._images(batch, batch_idx)
         steps = images if images.dim() > 1 + len(self.image_shape) else images[None]
-        return [(*self._share(x, self._train_noise, self.objective.samples), len(x)) for x in steps]
+        return [(*self._share(x, self._train_noise, self._rows), len(x)) for x in steps]
 
-    def _share(self, images: Tensor, noise: NormalStream, samples: int) -> tuple[Tensor, Tensor]:
-        """Return this process's images, and the noise of their samples."""
-        count, rows = len(images), self.rows(len(images))
-        return images[rows], noise.draw(samples * count).view(samples, count, -1)[:, rows]
+    def _share(self, images: Tensor, noise: NormalStream, rows: int) -> tuple[Tensor, Tensor]:
+        """Return this process's images, and their rows of noise."""
+        count, own = len(images), self.rows(len(images))
+        return images[own], noise.draw(rows * count).view(rows, count, -1)[:, own]
 
     def _evaluation_draws(self, images: Tensor) -> Draws:
-        return draw(self, *self._share(images, self._eval_noise, samples=1))
+        return draw(self, *self._share(images, self._eval_noise, rows=1))
 
     def _noise(self, name: str, *indices: int) -> NormalStream:
         dtype = next(self.parameters()).dtype
@@ -394,7 +451,7 @@ class VAE(Trainable):
             raise FloatingPointError(divergence(losses, weights, self.current_epoch, self.global_step, self._rates))
 
     def _gradient_norm(self) -> Tensor:
-        return get_total_norm([weight.grad for weight in self.parameters() if weight.grad is not None])
+        return get_total_norm([weight.grad for weight in self._own_weights() if weight.grad is not None])
 
     def _learning_rates(self) -> float:
         optimizer: Any = self.optimizers(use_pl_optimizer=False)

@@ -40,12 +40,17 @@ class IWAE(Objective):
 
     def __call__(self, draws: Draws, step: int) -> Terms:
         if self.reparameterized:
-            log_weights = draws._replace(posterior=draws.posterior.detach()).log_weights()
+            log_weights = self._grouped(draws._replace(posterior=draws.posterior.detach()).log_weights())
             if draws.z.requires_grad:
-                normalised = log_weights.detach().softmax(0).unsqueeze(-1)
+                normalised = log_weights.detach().softmax(1).flatten(0, 1).unsqueeze(-1)
                 # The gradient with respect to z already contains each weight once.
                 draws.z.register_hook(lambda gradient: gradient * normalised)
         else:
-            log_weights = draws.log_weights()
-        bound: Tensor = math.log(self.samples) - log_weights.logsumexp(0)
+            log_weights = self._grouped(draws.log_weights())
+        bound: Tensor = math.log(self.samples) - log_weights.logsumexp(1)
         return Terms(bound, bound.new_zeros(()))
+
+    def _grouped(self, log_weights: Tensor) -> Tensor:
+        """Return the log-weights of the latents of each bound, ``(S / samples, samples, ..., B)``."""
+        grouped: Tensor = log_weights.unflatten(0, (-1, self.samples))
+        return grouped

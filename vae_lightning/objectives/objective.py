@@ -5,15 +5,20 @@ from typing import ClassVar, NamedTuple, Self
 
 from torch import Tensor
 
-from vae_lightning.objectives.draws import Draws, mean_over_samples
+from vae_lightning.objectives.draws import Draws
 
 __all__ = ["Objective", "Terms"]
 
 
 class Terms(NamedTuple):
-    """The terms of an objective for each image, in nats, ``(..., B)``: one depends on the latents, the other does not.
+    """The terms of an objective for each image, in nats: one depends on the latents, the other does not.
 
-    The objective is their sum. They are kept separate because only the first needs a gradient estimator.
+    The objective is the mean of the first plus the second. They are kept separate because only the first needs a
+    gradient estimator.
+
+    Attributes:
+        sampled: a value for each group of :attr:`Objective.samples` latents, ``(S / samples, ..., B)``.
+        exact: ``(..., B)``, or a number.
     """
 
     sampled: Tensor
@@ -21,14 +26,17 @@ class Terms(NamedTuple):
 
     @classmethod
     def of(cls, draws: Draws, kl: Tensor) -> Self:
-        """Return the mean reconstruction term over latents, and the KL, which is sampled unless it is exact.
+        """Return the reconstruction term of each latent, and the KL, which is sampled unless it is exact.
 
         Arguments:
             draws: the draws of a batch.
-            kl: their KL, weighted, ``(..., B)``.
+            kl: their KL, weighted, in the shape of ``draws.kl.sum(-1)``.
         """
-        recon = mean_over_samples(draws.nll)
-        return cls(recon, kl) if draws.exact_kl else cls(recon + kl, kl.new_zeros(()))
+        return cls(draws.nll, kl) if draws.exact_kl else cls(draws.nll + kl, kl.new_zeros(()))
+
+    def total(self, draws: Draws) -> Tensor:
+        """Return the objective of each image, ``(..., B)``: the mean over the latents of its draws, and the rest."""
+        return draws.mean(self.sampled) + self.exact
 
 
 class Objective(ABC):
@@ -38,7 +46,7 @@ class Objective(ABC):
     during training is a function of the optimiser step.
     """
 
-    # Number of latents drawn per image.
+    # Number of latents of an image that a value of the objective takes.
     samples: int = 1
 
     # Numeric arguments in which the models of a stack may differ; in a stack they are tensors ``(K, 1)``.

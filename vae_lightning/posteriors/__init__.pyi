@@ -1,8 +1,11 @@
+from .bernoulli import Bernoulli, BernoulliDistribution
 from .beta import Beta, BetaDistribution
+from .categorical import Categorical, CategoricalDistribution
 from .concrete import Concrete
-from .concrete_bernoulli import BernoulliDistribution, ConcreteBernoulli, RelaxedBernoulliDistribution
-from .concrete_categorical import CategoricalDistribution, ConcreteCategorical, RelaxedCategoricalDistribution
+from .concrete_bernoulli import ConcreteBernoulli, RelaxedBernoulliDistribution
+from .concrete_categorical import ConcreteCategorical, RelaxedCategoricalDistribution
 from .dirichlet import Dirichlet, DirichletDistribution
+from .discrete import DiscreteDistribution, Layer
 from .distribution import Distribution
 from .gamma import Gamma, GammaDistribution
 from .gaussian import Gaussian, GaussianDistribution, StandardNormal, gaussian_kl
@@ -22,15 +25,18 @@ from .von_mises_fisher import VonMisesFisher, VonMisesFisherDistribution
 
 __all__ = [
     "IAF",
+    "Bernoulli",
     "BernoulliDistribution",
     "Beta",
     "BetaDistribution",
+    "Categorical",
     "CategoricalDistribution",
     "Concrete",
     "ConcreteBernoulli",
     "ConcreteCategorical",
     "Dirichlet",
     "DirichletDistribution",
+    "DiscreteDistribution",
     "Distribution",
     "Gamma",
     "GammaDistribution",
@@ -42,6 +48,7 @@ __all__ = [
     "IAFDistribution",
     "Laplace",
     "LaplaceDistribution",
+    "Layer",
     "Logistic",
     "LogisticDistribution",
     "MixtureDistribution",

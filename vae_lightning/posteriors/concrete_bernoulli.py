@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vae_lightning.posteriors.bernoulli import BernoulliDistribution, BernoulliFormulas
 from vae_lightning.posteriors.concrete import Concrete
 from vae_lightning.posteriors.distribution import Distribution
 from vae_lightning.posteriors.logistic import LogisticDistribution
 
-__all__ = ["BernoulliDistribution", "ConcreteBernoulli", "RelaxedBernoulliDistribution"]
+__all__ = ["ConcreteBernoulli", "RelaxedBernoulliDistribution", "StraightThroughBernoulliDistribution"]
 
 
 class _Parameters(NamedTuple):
@@ -47,20 +48,18 @@ class RelaxedBernoulliDistribution(_Parameters, Distribution):
         return F.logsigmoid(shifted) + F.logsigmoid(-shifted) + self.temperature.log() - z.log() - torch.log1p(-z)
 
 
-def _bernoulli_kl(logits: Tensor, other: Tensor) -> Tensor:
-    return logits.sigmoid() * (logits - other) + F.softplus(other) - F.softplus(logits)
-
-
 class RelaxedBernoulliWithDiscreteKL(RelaxedBernoulliDistribution):
     """Binary Concrete variables, whose KL is that of the Bernoulli variables with the same logits."""
 
     __slots__ = ()
 
     def kl(self, other: Distribution) -> Tensor | None:
-        return _bernoulli_kl(self.logits, other.logits) if isinstance(other, RelaxedBernoulliDistribution) else None
+        if not isinstance(other, RelaxedBernoulliDistribution):
+            return None
+        return BernoulliDistribution(self.logits).kl(BernoulliDistribution(other.logits))
 
 
-class BernoulliDistribution(_Parameters, Distribution):
+class StraightThroughBernoulliDistribution(_Parameters, BernoulliFormulas):
     """Independent Bernoulli variables: 0 or 1, with the gradient of their relaxation.
 
     Attributes:
@@ -71,17 +70,10 @@ class BernoulliDistribution(_Parameters, Distribution):
     __slots__ = ()
 
     shared = ("temperature",)
-    mean = RelaxedBernoulliDistribution.mean
 
     def rsample(self, noise: Tensor) -> Tensor:
         relaxed = RelaxedBernoulliDistribution(*self).rsample(noise)
         return (relaxed.detach() > 0.5).to(relaxed) + (relaxed - relaxed.detach())
-
-    def log_prob(self, z: Tensor) -> Tensor:
-        return z * self.logits - F.softplus(self.logits)
-
-    def kl(self, other: Distribution) -> Tensor | None:
-        return _bernoulli_kl(self.logits, other.logits) if isinstance(other, BernoulliDistribution) else None
 
 
 class ConcreteBernoulli(Concrete):
@@ -89,7 +81,7 @@ class ConcreteBernoulli(Concrete):
 
     support = "binary vectors"
     any_batch = True
-    Hard, Relaxed = BernoulliDistribution, RelaxedBernoulliDistribution
+    Hard, Relaxed = StraightThroughBernoulliDistribution, RelaxedBernoulliDistribution
     RelaxedWithDiscreteKL = RelaxedBernoulliWithDiscreteKL
 
     def forward(self, encoded: Tensor) -> Distribution:

@@ -5,14 +5,14 @@ from typing import NamedTuple, Unpack
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from vae_lightning.config.arguments import checked
+from vae_lightning.posteriors.categorical import CategoricalDistribution, CategoricalFormulas
 from vae_lightning.posteriors.concrete import Concrete, ConcreteOptions
 from vae_lightning.posteriors.distribution import Distribution
 from vae_lightning.posteriors.log_ndtr import log_ndtr
 
-__all__ = ["CategoricalDistribution", "ConcreteCategorical", "RelaxedCategoricalDistribution"]
+__all__ = ["ConcreteCategorical", "RelaxedCategoricalDistribution", "StraightThroughCategoricalDistribution"]
 
 
 class _Parameters(NamedTuple):
@@ -60,20 +60,18 @@ class RelaxedCategoricalDistribution(_Parameters, Distribution):
         return normalised + math.lgamma(count) + (count - 1) * temperature.log()
 
 
-def _categorical_kl(logits: Tensor, other: Tensor) -> Tensor:
-    return (logits.softmax(-1) * (logits.log_softmax(-1) - other.log_softmax(-1))).sum(-1)
-
-
 class RelaxedCategoricalWithDiscreteKL(RelaxedCategoricalDistribution):
     """Concrete variables, whose KL is that of the categorical variables with the same logits."""
 
     __slots__ = ()
 
     def kl(self, other: Distribution) -> Tensor | None:
-        return _categorical_kl(self.logits, other.logits) if isinstance(other, RelaxedCategoricalDistribution) else None
+        if not isinstance(other, RelaxedCategoricalDistribution):
+            return None
+        return CategoricalDistribution(self.logits).kl(CategoricalDistribution(other.logits))
 
 
-class CategoricalDistribution(_Parameters, Distribution):
+class StraightThroughCategoricalDistribution(_Parameters, CategoricalFormulas):
     """Independent categorical variables as one-hot vectors side by side, with the gradient of their relaxation.
 
     Attributes:
@@ -85,21 +83,11 @@ class CategoricalDistribution(_Parameters, Distribution):
 
     event_dims = (2, 2)
     shared = ("temperature",)
-    noise_size = RelaxedCategoricalDistribution.noise_size
-    mean = RelaxedCategoricalDistribution.mean
 
     def rsample(self, noise: Tensor) -> Tensor:
         relaxed = RelaxedCategoricalDistribution(*self).rsample(noise)
-        each = relaxed.detach().unflatten(-1, self.logits.shape[-2:])
-        hard = F.one_hot(each.argmax(-1), each.shape[-1]).to(each).flatten(-2)
+        hard = self.harden(self.by_variable(relaxed.detach()))
         return hard + (relaxed - relaxed.detach())
-
-    def log_prob(self, z: Tensor) -> Tensor:
-        log_prob: Tensor = (z.unflatten(-1, self.logits.shape[-2:]) * self.logits.log_softmax(-1)).sum(-1)
-        return log_prob
-
-    def kl(self, other: Distribution) -> Tensor | None:
-        return _categorical_kl(self.logits, other.logits) if isinstance(other, CategoricalDistribution) else None
 
 
 class ConcreteCategorical(Concrete):
@@ -114,7 +102,7 @@ class ConcreteCategorical(Concrete):
 
     support = "one-hot vectors"
     any_batch = True
-    Hard, Relaxed = CategoricalDistribution, RelaxedCategoricalDistribution
+    Hard, Relaxed = StraightThroughCategoricalDistribution, RelaxedCategoricalDistribution
     RelaxedWithDiscreteKL = RelaxedCategoricalWithDiscreteKL
 
     @checked

@@ -29,6 +29,12 @@ class Posterior(nn.Module, ABC):
     # a stack can hold models with other latent_dims.
     factorised: ClassVar[bool] = False
 
+    # Whether a sample is a differentiable function of the parameters; otherwise an estimator must find another way.
+    differentiable: ClassVar[bool] = True
+
+    # Number of values of a discrete latent variable.
+    values: int
+
     # Whether the family and its distributions accept any number of leading batch dimensions, those of its own weights
     # included: a stack then evaluates all models at once. Each class sets this itself; it is not inherited.
     any_batch: ClassVar[bool] = False
@@ -57,6 +63,11 @@ class Posterior(nn.Module, ABC):
     def noise_size(self) -> int:
         """The number of columns of noise that an image's latents take."""
         return self.noise_parts * self.size
+
+    @property
+    def layer_sizes(self) -> list[int]:
+        """The number of numbers that represent the latents of each stochastic layer."""
+        return [self.size]
 
     @abstractmethod
     def forward(self, encoded: Tensor) -> Distribution:

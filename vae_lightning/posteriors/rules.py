@@ -13,7 +13,9 @@ _LAYERS = {"layers": integer(at_least=1)}
 _NETWORKS = {**_LAYERS, "hidden": integer(at_least=1)}
 
 RULES: dict[str, dict[str, Rule]] = {
+    "Bernoulli": {},
     "Beta": {},
+    "Categorical": {"categories": integer(at_least=2)},
     "Concrete": _CONCRETE,
     "ConcreteBernoulli": _CONCRETE,
     "ConcreteCategorical": {"categories": integer(at_least=2), **_CONCRETE},
@@ -35,7 +37,9 @@ RULES: dict[str, dict[str, Rule]] = {
 
 # Posterior.support of the families above, for checks before torch is imported.
 SUPPORTS: dict[str, str] = {
+    "Bernoulli": "binary vectors",
     "Beta": "numbers between 0 and 1",
+    "Categorical": "one-hot vectors",
     "ConcreteBernoulli": "binary vectors",
     "ConcreteCategorical": "one-hot vectors",
     "Dirichlet": "the simplex",
@@ -53,3 +57,6 @@ SUPPORTS: dict[str, str] = {
     "Sylvester": "real numbers",
     "VonMisesFisher": "the unit sphere",
 }
+
+# Families with Posterior.differentiable = False.
+WITHOUT_DERIVATIVE = ("Bernoulli", "Categorical")

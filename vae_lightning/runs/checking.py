@@ -12,7 +12,7 @@ from vae_lightning.config.resolving import key_names
 from vae_lightning.config.rules import check, check_choice, check_digits
 from vae_lightning.config.targets import check_targets
 from vae_lightning.data.rules import check_val_size
-from vae_lightning.models.rules import OPTIMIZER, check_support
+from vae_lightning.models.rules import OPTIMIZER, check_choices
 from vae_lightning.runs.rules import GROUPS, NAMES, RESUME, SETTINGS, SWEEP, TRAINER
 from vae_lightning.runs.sizes import check_sizes
 
@@ -78,7 +78,7 @@ def check_config(config: Mapping[str, Any]) -> None:
         check(config.get(group, {}), rules, f"{group}.")
     for name in by_name:
         check_targets(config[name], f"{name}.")
-    check_support(config["model"])
+    check_choices(config["model"])
     check_val_size(config["data"])
     for group in ("callbacks", "logger"):
         for name, node in config[group].items():

@@ -29,7 +29,7 @@ _LATER_CHOICES = {
     "prior": {"_target_": "vae_lightning.priors.Standard"},
 }
 _LATER = {**_LATER_CHOICES, "compile": False}
-_LATER_OF_MODEL = {**_LATER_CHOICES, "classes": None}
+_LATER_OF_MODEL = {**_LATER_CHOICES, "classes": None, "prior_optimizer": None}
 # A run of an earlier version goes on with the precision that it had, whatever is asked for.
 _LATER_OF_TRAINER = {"matmul_precision": "auto"}
 

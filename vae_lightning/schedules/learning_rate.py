@@ -7,7 +7,10 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from vae_lightning.schedules.schedule import Schedule
 
-__all__ = ["ScheduledLR"]
+__all__ = ["CONSTANT_RATE", "ScheduledLR"]
+
+# A key of the parameter groups on which the schedule does not act.
+CONSTANT_RATE = "constant_rate"
 
 
 class ScheduledLR(LRScheduler):
@@ -23,7 +26,8 @@ class ScheduledLR(LRScheduler):
         super().__init__(optimizer)
 
     def get_lr(self) -> list[Any]:
-        return [self.schedule(self.last_epoch) * lr for lr in self.base_lrs]
+        groups = zip(self.base_lrs, self.optimizer.param_groups, strict=True)
+        return [lr if CONSTANT_RATE in group else self.schedule(self.last_epoch) * lr for lr, group in groups]
 
     def state_dict(self) -> dict[str, Any]:
         return {"last_epoch": self.last_epoch}

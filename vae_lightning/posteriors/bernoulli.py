@@ -1,0 +1,95 @@
+"""The Bernoulli posterior: binary latents."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from vae_lightning.posteriors.discrete import DiscreteDistribution
+from vae_lightning.posteriors.distribution import Distribution
+from vae_lightning.posteriors.log_ndtr import log_ndtr
+from vae_lightning.posteriors.logistic import LogisticDistribution
+from vae_lightning.posteriors.posterior import Posterior
+
+__all__ = ["Bernoulli", "BernoulliDistribution", "BernoulliFormulas"]
+
+
+class BernoulliFormulas(DiscreteDistribution):
+    """The formulas of independent Bernoulli variables, whatever else a distribution holds besides the logits."""
+
+    __slots__ = ()
+
+    @property
+    def mean(self) -> Tensor:
+        """The probabilities of 1."""
+        return self.logits.sigmoid()
+
+    def perturbed(self, noise: Tensor) -> Tensor:
+        return self.logits + LogisticDistribution.quantile(noise)
+
+    def conditional(self, z: Tensor, noise: Tensor) -> Tensor:
+        # z = 1 where the uniform number u of the noise is above 1 - p: under that condition, u = 1 - p + p v with v
+        # uniform, and the log-odds of u plus the logits are log(1 + v e^a) - log(1 - v). Of 0, it is the mirror image.
+        sign = 2 * z - 1
+        return sign * (F.softplus(sign * self.logits + log_ndtr(sign * noise)) - log_ndtr(-sign * noise))
+
+    def harden(self, perturbed: Tensor) -> Tensor:
+        return (perturbed > 0).to(perturbed)
+
+    def relax(self, perturbed: Tensor, temperature: float | Tensor) -> Tensor:
+        return (perturbed / temperature).sigmoid()
+
+    def states(self) -> Tensor:
+        return self.logits.new_tensor([[0.0], [1.0]])
+
+    def log_probs(self) -> Tensor:
+        return torch.stack([F.logsigmoid(-self.logits), F.logsigmoid(self.logits)])
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        return z * self.logits - F.softplus(self.logits)
+
+    def kl(self, other: Distribution) -> Tensor | None:
+        if not isinstance(other, BernoulliFormulas):
+            return None
+        logits = self.logits
+        return logits.sigmoid() * (logits - other.logits) + F.softplus(other.logits) - F.softplus(logits)
+
+
+class _Parameters(NamedTuple):
+    logits: Tensor
+
+
+class BernoulliDistribution(_Parameters, BernoulliFormulas):
+    """Independent Bernoulli variables, 0 or 1, drawn by inversion.
+
+    Attributes:
+        logits: log-odds of 1, ``(..., B, latent_dim)``.
+    """
+
+    __slots__ = ()
+
+
+class Bernoulli(Posterior):
+    """Binary latents, with log-odds from the encoder; samples are 0 or 1 and have no derivative.
+
+    The encoder's gradient needs an estimator that does not go through the samples.
+
+    References:
+        Neural Variational Inference and Learning in Belief Networks, Mnih and Gregor, 2014
+        (https://arxiv.org/abs/1402.0030).
+    """
+
+    support = "binary vectors"
+    parts = 1
+    factorised = True
+    any_batch = True
+    differentiable = False
+    values = 2
+
+    def forward(self, encoded: Tensor) -> BernoulliDistribution:
+        return BernoulliDistribution(encoded)
+
+    def standard(self, like: Tensor) -> BernoulliDistribution:
+        """Return fair coins."""
+        return BernoulliDistribution(like.new_zeros(1, self.latent_dim))

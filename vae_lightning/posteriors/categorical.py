@@ -1,0 +1,130 @@
+"""The categorical posterior: one-hot latents."""
+
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from vae_lightning.config.arguments import checked
+from vae_lightning.posteriors.discrete import DiscreteDistribution
+from vae_lightning.posteriors.distribution import Distribution
+from vae_lightning.posteriors.log_ndtr import log_ndtr
+from vae_lightning.posteriors.posterior import Posterior
+
+__all__ = ["Categorical", "CategoricalDistribution", "CategoricalFormulas"]
+
+
+class CategoricalFormulas(DiscreteDistribution):
+    """The formulas of independent categorical variables, one-hot vectors side by side, with logits and maybe more."""
+
+    __slots__ = ()
+
+    @property
+    def noise_size(self) -> int:
+        return self.logits.shape[-2] * self.logits.shape[-1]
+
+    @property
+    def mean(self) -> Tensor:
+        """The probabilities of the categories."""
+        return self.logits.softmax(-1).flatten(-2)
+
+    def by_variable(self, z: Tensor) -> Tensor:
+        """Return latents, or noise, ``(..., size)``, as ``(..., latent_dim, categories)``."""
+        by_variable: Tensor = z.unflatten(-1, self.logits.shape[-2:])
+        return by_variable
+
+    def perturbed(self, noise: Tensor) -> Tensor:
+        return self.logits - torch.log(-log_ndtr(self.by_variable(noise)))
+
+    def conditional(self, z: Tensor, noise: Tensor) -> Tensor:
+        # The largest perturbed logit is independent of its place; all others are Gumbel variables cut off there.
+        log_exponential = torch.log(-log_ndtr(self.by_variable(noise)))
+        one_hot = self.by_variable(z)
+        largest = (one_hot * log_exponential).sum(-1, keepdim=True)
+        others = torch.logaddexp(log_exponential - self.logits.log_softmax(-1), largest)
+        return -torch.where(one_hot > 0, largest, others)
+
+    def harden(self, perturbed: Tensor) -> Tensor:
+        return F.one_hot(perturbed.argmax(-1), perturbed.shape[-1]).to(perturbed).flatten(-2)
+
+    def relax(self, perturbed: Tensor, temperature: float | Tensor) -> Tensor:
+        return (perturbed / temperature).softmax(-1).flatten(-2)
+
+    def states(self) -> Tensor:
+        return torch.eye(self.logits.shape[-1]).to(self.logits)
+
+    def log_probs(self) -> Tensor:
+        return self.logits.log_softmax(-1).movedim(-1, 0)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        log_prob: Tensor = (self.by_variable(z) * self.logits.log_softmax(-1)).sum(-1)
+        return log_prob
+
+    def kl(self, other: Distribution) -> Tensor | None:
+        if not isinstance(other, CategoricalFormulas):
+            return None
+        log_ratios = self.logits.log_softmax(-1) - other.logits.log_softmax(-1)
+        return (self.logits.softmax(-1) * log_ratios).sum(-1)
+
+
+class _Parameters(NamedTuple):
+    logits: Tensor
+
+
+class CategoricalDistribution(_Parameters, CategoricalFormulas):
+    """Independent categorical variables as one-hot vectors side by side, drawn by the Gumbel-max trick.
+
+    Attributes:
+        logits: logarithms of the probabilities up to a constant, ``(..., B, latent_dim, categories)``.
+    """
+
+    __slots__ = ()
+
+    event_dims: ClassVar[tuple[int, ...]] = (2,)
+
+
+class Categorical(Posterior):
+    """Categorical latents, each a one-hot vector, with logits from the encoder; samples have no derivative.
+
+    The encoder's gradient needs an estimator that does not go through the samples.
+
+    Arguments:
+        latent_dim: number of latent variables.
+        categories: number of categories of each.
+
+    Raises:
+        InputError: if ``categories`` breaks its rule (:mod:`vae_lightning.posteriors.rules`).
+
+    References:
+        Categorical Reparameterization with Gumbel-Softmax, Jang, Gu and Poole, 2017, section 2
+        (https://arxiv.org/abs/1611.01144): the Gumbel-max trick.
+    """
+
+    support = "one-hot vectors"
+    parts = 1
+    factorised = True
+    any_batch = True
+    differentiable = False
+
+    @checked
+    def __init__(self, latent_dim: int, categories: int = 10) -> None:
+        super().__init__(latent_dim)
+        self.categories = self.values = categories
+
+    @property
+    def size(self) -> int:
+        return self.latent_dim * self.categories
+
+    def forward(self, encoded: Tensor) -> CategoricalDistribution:
+        return CategoricalDistribution(encoded.unflatten(-1, (self.latent_dim, self.categories)))
+
+    def standard(self, like: Tensor) -> CategoricalDistribution:
+        """Return categories with equal probabilities."""
+        return CategoricalDistribution(like.new_zeros(1, self.latent_dim, self.categories))
+
+    def moved(self, mean: Tensor, dimension: int, values: Tensor) -> Tensor:
+        """Return latents with one variable set to each of its categories, ``(categories, size)``."""
+        z = mean.view(self.latent_dim, self.categories).repeat(self.categories, 1, 1)
+        z[:, dimension] = torch.eye(self.categories).to(z)
+        return z.flatten(1)
