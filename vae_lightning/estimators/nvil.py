@@ -23,9 +23,9 @@ class NVIL(Estimator):
 
     .. math:: \big(f(z) - b_\psi(x) - c\big) \, \nabla \log q(z|x)
 
-    The network, of one hidden layer with tanh, learns to predict f, by least squares; c follows the mean of f with the
-    decay 0.9. It is unbiased. The article divides the difference by a running standard deviation too, which changes
-    the gradient's scale; that is left out.
+    The network, of one hidden layer with tanh, learns to predict f, by least squares; c is the moving average of what
+    the network leaves of f, with the decay 0.9. It is unbiased. The article also divides the difference by a running
+    standard deviation where that is above 1, which changes the gradient's scale; that is left out.
 
     Arguments:
         hidden: width of the hidden layer.

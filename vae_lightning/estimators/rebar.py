@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from vae_lightning.config.arguments import checked
 from vae_lightning.estimators.estimator import Estimator
 from vae_lightning.estimators.gradients import along, follow, only_gradient
-from vae_lightning.objectives.draws import Draws
+from vae_lightning.objectives.draws import Draws, masked
 from vae_lightning.objectives.objective import Terms
 from vae_lightning.posteriors.distribution import Distribution
 from vae_lightning.posteriors.posterior import Posterior
@@ -26,8 +26,8 @@ class Rebar(Estimator):
 
     The latents z round the perturbed logits, which are drawn a second time under the condition that they round to z.
     Both are relaxed with the temperature T, and differentiable. The gradient is unbiased. The scale eta and the
-    temperature are learned: they follow the gradient of the estimate's square, whose mean is its variance plus a
-    constant. Each step takes three passes of the decoder.
+    temperature are learned: they follow the gradient of the squared estimate of the gradient in each image's logits,
+    whose mean is the variance plus a constant. Each step takes three passes of the decoder.
 
     Arguments:
         temperature: T at first.
@@ -86,7 +86,7 @@ class Rebar(Estimator):
                 at_logits.perturbed(noise[..., columns]),
                 at_logits.conditional(layer.z, other_noise[..., columns]),
             ):
-                relaxed = drawn.relax(perturbed, temperature)
+                relaxed = masked(drawn.relax(perturbed, temperature), draws.own)
                 relaxed_cost = objective(draws.at(layer.complete(relaxed, True))).sampled
                 variates.append(self.control_variate(relaxed, relaxed_cost, place))
             free, conditional = variates
@@ -94,11 +94,11 @@ class Rebar(Estimator):
             (path,) = torch.autograd.grad((free - conditional).sum(), logits, create_graph=True)
             gradient = along(cost - conditional, drawn) * score + path
             loss = loss + follow(drawn, gradient, draws).sum(0)
-            each = gradient.square()
+            # The latents of a bound share their logits, whose gradient is the sum of theirs.
+            each = gradient.sum_to_size(drawn.logits.shape).square()
             square = square + draws.sum(each if drawn.event_dims is None else each.sum(-1)).sum()
-        own = [
-            (gradient * only_gradient(weight)).sum()
-            for weight, gradient in zip(weights, torch.autograd.grad(square, weights), strict=True)
-        ]
-        # Any share of it for each image: the gradients of all are added up.
-        return loss + torch.stack(own).sum() / max(1, loss.numel())
+        for weight, gradient in zip(weights, torch.autograd.grad(square, weights), strict=True):
+            # A number for each model of a stack, shared out among its images, whose losses are added up.
+            own = (gradient * only_gradient(weight)).flatten(loss.dim() - 1).sum(-1, keepdim=True)
+            loss = loss + own / max(1, loss.shape[-1])
+        return loss

@@ -47,6 +47,6 @@ class Relax(Rebar):
         )
 
     def control_variate(self, relaxed: Tensor, cost: Tensor, place: int) -> Tensor:
-        networks = self.networks[place](2 * relaxed - 1).squeeze(-1)
+        networks = self.networks[place](relaxed).squeeze(-1)
         variate: Tensor = super().control_variate(relaxed, cost, place) + networks.unflatten(0, (len(cost), -1)).sum(1)
         return variate

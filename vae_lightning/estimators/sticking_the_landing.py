@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from vae_lightning.config.errors import InputError
 from vae_lightning.estimators.estimator import Estimator
 from vae_lightning.objectives.draws import Draws
-from vae_lightning.objectives.objective import Terms
+from vae_lightning.objectives.objective import Objective, Terms
 from vae_lightning.posteriors.distribution import log_ratio
 
 __all__ = ["StickingTheLanding"]
@@ -27,6 +28,14 @@ class StickingTheLanding(Estimator):
 
     reparameterized = True
     single = True
+
+    def check(self, objective: Objective) -> None:
+        super().check(objective)
+        if objective.kl_by_dimension:
+            raise InputError(
+                f"estimator=StickingTheLanding: must be another, because objective={type(objective).__name__} needs the "
+                "KL in closed form"
+            )
 
     def loss(self, objective: Callable[[Draws], Terms], draws: Draws) -> Tensor:
         posterior = draws.posterior.detach()

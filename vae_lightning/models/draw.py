@@ -6,7 +6,7 @@ from torch import Tensor
 
 from vae_lightning.estimators.estimator import Estimator
 from vae_lightning.estimators.reparameterization import Reparameterization
-from vae_lightning.objectives.draws import Draws
+from vae_lightning.objectives.draws import Draws, masked
 from vae_lightning.posteriors.distribution import Distribution, log_ratio
 from vae_lightning.precision import in_single_precision
 
@@ -47,8 +47,7 @@ def draw(
         # A single latent has no dimension of its own, because some networks handle only one batch dimension.
         single = len(z) == 1
         inner = z.squeeze(0) if single else z
-        masked = inner if own is None else inner * own.repeat_interleave(inner.shape[-1] // own.shape[-1], -1)
-        nll = model.nll(masked, images)
+        nll = model.nll(masked(inner, own), images)
         # After the rest: the order in which gradients are added up decides their last bits.
         kl = posterior.kl(prior)
         exact = kl is not None

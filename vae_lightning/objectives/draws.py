@@ -3,17 +3,28 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple, Self
 
+import torch
 from torch import Tensor
 
 from vae_lightning.posteriors.distribution import Distribution
 from vae_lightning.precision import sum_in_double
 
-__all__ = ["ELBO", "Draws", "mean_over_samples"]
+__all__ = ["ELBO", "Draws", "masked", "mean_over_samples"]
 
 
 def mean_over_samples(values: Tensor) -> Tensor:
     """Return the mean over the first dimension; of one sample, without its cost in time."""
     return values.squeeze(0) if len(values) == 1 else values.mean(0)
+
+
+def masked(z: Tensor, own: Tensor | None) -> Tensor:
+    """Return latents ``(..., B, size)`` with zeros in the padding.
+
+    Arguments:
+        z: the latents.
+        own: as :attr:`Draws.own`.
+    """
+    return z if own is None else z * own.repeat_interleave(z.shape[-1] // own.shape[-1], -1)
 
 
 class ELBO(NamedTuple):
@@ -37,6 +48,13 @@ class ELBO(NamedTuple):
     def sums(self) -> dict[str, Tensor]:
         """Return the sum of each term over the last dimension, in double precision."""
         return {name: sum_in_double(term) for name, term in self._asdict().items()}
+
+
+_NONE = torch.empty(0)
+
+
+def _nowhere(z: Tensor) -> "Draws":
+    raise TypeError("these draws cannot be repeated at other latents, because they come without a model")
 
 
 class Draws(NamedTuple):
@@ -68,9 +86,9 @@ class Draws(NamedTuple):
     nll: Tensor
     own: Tensor | None = None
     # A model's draws have the next three, except that those of other latents have no further `at`.
-    noise: Tensor = None  # type: ignore[assignment]
-    images: Tensor = None  # type: ignore[assignment]
-    at: "Callable[[Tensor], Draws]" = None  # type: ignore[assignment]
+    noise: Tensor = _NONE
+    images: Tensor = _NONE
+    at: "Callable[[Tensor], Draws]" = _nowhere
     weights: Tensor | None = None
 
     def mean(self, values: Tensor) -> Tensor:
