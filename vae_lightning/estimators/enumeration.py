@@ -8,13 +8,11 @@ from torch import Tensor
 
 from vae_lightning.config.errors import InputError
 from vae_lightning.estimators.estimator import Estimator
+from vae_lightning.estimators.rules import LIMIT, too_many_values
 from vae_lightning.objectives.draws import Draws
 from vae_lightning.posteriors.posterior import Posterior
 
-__all__ = ["LIMIT", "Enumeration"]
-
-# The largest number of values of an image's latents.
-LIMIT = 4096
+__all__ = ["Enumeration"]
 
 
 class Enumeration(Estimator):
@@ -35,10 +33,7 @@ class Enumeration(Estimator):
     def prepare(self, posterior: Posterior, image_shape: Sequence[int]) -> None:
         count = posterior.values**posterior.latent_dim
         if count > LIMIT:
-            raise InputError(
-                f"estimator=Enumeration: must be another, because an image's latents have {count:.4g} values, above "
-                f"{LIMIT}"
-            )
+            raise InputError(too_many_values(type(self).__name__, count))
 
     def sample(self, posterior: Any, noise: Tensor) -> tuple[Tensor, Tensor | None]:
         states = posterior.states()

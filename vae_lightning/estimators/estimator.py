@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from vae_lightning.config.errors import InputError
+from vae_lightning.estimators.rules import several_latents, through_latents
 from vae_lightning.objectives.draws import Draws
 from vae_lightning.objectives.objective import Objective, Terms
 from vae_lightning.posteriors.distribution import Distribution
@@ -23,7 +24,8 @@ class Estimator(nn.Module):
     dimension is that of the models, and linear layers are batched.
     """
 
-    # Whether the latents are differentiable functions of the posterior's parameters, or detached.
+    # Whether the latents are differentiable functions of the posterior's parameters, or detached. rules.REPARAMETERIZED
+    # repeats it.
     reparameterized: bool = False
 
     # Number of rows of noise per image for each latent of the objective.
@@ -32,7 +34,7 @@ class Estimator(nn.Module):
     # Names of the families of posteriors with which the estimator works; None: all. rules.POSTERIORS repeats them.
     posteriors: ClassVar[tuple[str, ...] | None] = None
 
-    # Whether it needs an objective of a single latent.
+    # Whether it needs an objective of a single latent. rules.SINGLE repeats it.
     single: ClassVar[bool] = False
 
     def __init__(self) -> None:
@@ -46,15 +48,9 @@ class Estimator(nn.Module):
         """
         estimator, name = type(self).__name__, type(objective).__name__
         if objective.reparameterized and not self.reparameterized:
-            raise InputError(
-                f"estimator={estimator}: must be Reparameterization, because the gradient of objective={name} goes "
-                "through the latents"
-            )
+            raise InputError(through_latents(estimator, name))
         if self.single and objective.samples > 1:
-            raise InputError(
-                f"estimator={estimator}: must be another, because objective={name} takes {objective.samples} latents "
-                "at once"
-            )
+            raise InputError(several_latents(estimator, name, objective.samples))
 
     def prepare(self, posterior: Posterior, image_shape: Sequence[int]) -> None:
         """Make the estimator's own weights for a model, from torch's global generator.

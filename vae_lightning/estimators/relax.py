@@ -1,11 +1,14 @@
 """The score-function gradient with a learned control variate (RELAX)."""
 
 from collections.abc import Sequence
+from math import prod
 
+import torch
 from torch import Tensor, nn
 
 from vae_lightning.config.arguments import checked
 from vae_lightning.estimators.rebar import Rebar
+from vae_lightning.objectives.draws import Draws
 from vae_lightning.posteriors.posterior import Posterior
 
 __all__ = ["Relax"]
@@ -15,10 +18,11 @@ class Relax(Rebar):
     r"""The gradient of REBAR, with a network added to its control variate.
 
     .. math:: \big(f(z) - c(\tilde{\zeta})\big) \, \nabla \log q(z|x) + \nabla c(\zeta) - \nabla c(\tilde{\zeta}),
-        \qquad c(\zeta) = \eta \, f(\sigma_T(\zeta)) + r_\rho(\sigma_T(\zeta))
+        \qquad c(\zeta) = \eta \, f(\sigma_T(\zeta)) + r_\rho(x, \zeta)
 
-    The network r, of one hidden layer for each layer of latents, learns with eta and T to lower the variance, which
-    takes a second derivative. The gradient is unbiased whatever the network.
+    The network r, of one hidden layer for each layer of latents, sees the image and the perturbed logits zeta, as in
+    the article's source code. It learns with eta and T to lower the variance, which takes a second derivative. The
+    gradient is unbiased whatever the network.
 
     Arguments:
         temperature: T at first.
@@ -42,11 +46,12 @@ class Relax(Rebar):
     def prepare(self, posterior: Posterior, image_shape: Sequence[int]) -> None:
         super().prepare(posterior, image_shape)
         self.networks = nn.ModuleList(
-            nn.Sequential(nn.Linear(size, self.hidden), nn.Tanh(), nn.Linear(self.hidden, 1))
+            nn.Sequential(nn.Linear(prod(image_shape) + size, self.hidden), nn.Tanh(), nn.Linear(self.hidden, 1))
             for size in posterior.layer_sizes
         )
 
-    def control_variate(self, relaxed: Tensor, cost: Tensor, place: int) -> Tensor:
-        networks = self.networks[place](relaxed).squeeze(-1)
-        variate: Tensor = super().control_variate(relaxed, cost, place) + networks.unflatten(0, (len(cost), -1)).sum(1)
-        return variate
+    def control_variate(self, perturbed: Tensor, cost: Tensor, place: int, draws: Draws) -> Tensor:
+        pixels = draws.images.flatten(-3).expand(*perturbed.shape[:-1], -1)
+        # The latents come last, because a stack pads them at the end.
+        values: Tensor = self.networks[place](torch.cat([pixels, perturbed], -1)).squeeze(-1)
+        return super().control_variate(perturbed, cost, place, draws) + values.unflatten(0, (len(cost), -1)).sum(1)

@@ -32,9 +32,9 @@ class StickingTheLanding(Estimator):
     def check(self, objective: Objective) -> None:
         super().check(objective)
         if objective.kl_by_dimension:
+            name = type(objective).__name__
             raise InputError(
-                f"estimator=StickingTheLanding: must be another, because objective={type(objective).__name__} needs the "
-                "KL in closed form"
+                f"estimator=StickingTheLanding: must be another, because objective={name} needs an exact KL"
             )
 
     def loss(self, objective: Callable[[Draws], Terms], draws: Draws) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor
 from vae_lightning.config.errors import InputError
 from vae_lightning.estimators.estimator import Estimator
 from vae_lightning.estimators.gradients import only_gradient
+from vae_lightning.estimators.rules import needs_bound
 from vae_lightning.objectives.draws import Draws
 from vae_lightning.objectives.iwae import IWAE
 from vae_lightning.objectives.objective import Objective, Terms
@@ -30,10 +31,7 @@ class VIMCO(Estimator):
 
     def check(self, objective: Objective) -> None:
         if not isinstance(objective, IWAE) or objective.samples < 2 or objective.reparameterized:
-            raise InputError(
-                f"estimator=VIMCO: must be another with objective={type(objective).__name__}, because it needs IWAE "
-                "with samples of 2 or more and doubly_reparameterized=false"
-            )
+            raise InputError(needs_bound(type(self).__name__, type(objective).__name__))
 
     def loss(self, objective: Callable[[Draws], Terms], draws: Draws) -> Tensor:
         terms, log_weights = objective(draws), draws.log_weights().detach()

@@ -1,6 +1,6 @@
 """Rules for the arguments of models and of their optimisers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from vae_lightning.config.errors import IncompatibleError
@@ -23,7 +23,7 @@ from vae_lightning.estimators import rules as estimators
 from vae_lightning.posteriors import rules as posteriors
 from vae_lightning.priors import rules as priors
 
-__all__ = ["OPTIMIZER", "RULES", "check_choices", "no_derivative", "other_posteriors", "other_support"]
+__all__ = ["OPTIMIZER", "RULES", "check_choices", "no_weights", "other_support"]
 
 RULES: dict[str, dict[str, Rule]] = {
     "VAE": {
@@ -65,7 +65,7 @@ OPTIMIZER: dict[str, Rule] = {
 
 
 def check_choices(model: Mapping[str, Any]) -> None:
-    """Refuse a prior or an estimator that does not go with the posterior, as far as both are ours.
+    """Refuse a prior or an estimator that does not go with the other choices, as far as these are ours.
 
     The model checks all others.
 
@@ -73,33 +73,50 @@ def check_choices(model: Mapping[str, Any]) -> None:
         IncompatibleError: naming both.
     """
     names = {}
-    for group in ("posterior", "prior", "estimator"):
+    for group in ("posterior", "prior", "objective", "estimator"):
         node = model.get(group)
         target = current_name(str(node.get("_target_"))) if isinstance(node, Mapping) else ""
         folder, _, names[group] = target.rpartition(".")
         if folder != f"vae_lightning.{group}s":
             names[group] = ""
-    posterior, prior, estimator = names.values()
+    posterior, prior, objective, estimator = names.values()
     latents, support = posteriors.SUPPORTS.get(posterior), priors.SUPPORTS.get(prior)
     if None not in (latents, support) and latents != support:
         raise IncompatibleError(other_support(posterior, str(latents), prior, str(support)))
+    if model.get("prior_optimizer") is not None and prior in priors.WITHOUT_WEIGHTS:
+        raise IncompatibleError(no_weights(prior))
+    if estimator in estimators.RULES:
+        if posterior:
+            _check_posterior(estimator, posterior, model)
+        if objective:
+            _check_objective(estimator, objective, model["objective"])
+
+
+def _check_posterior(estimator: str, posterior: str, model: Mapping[str, Any]) -> None:
     if estimator in estimators.REPARAMETERIZED and posterior in posteriors.WITHOUT_DERIVATIVE:
-        raise IncompatibleError(no_derivative(estimator, posterior))
-    if posterior and posterior not in (allowed := estimators.POSTERIORS.get(estimator, (posterior,))):
-        raise IncompatibleError(other_posteriors(estimator, posterior, allowed))
+        raise IncompatibleError(estimators.no_derivative(estimator, posterior))
+    if posterior not in (allowed := estimators.POSTERIORS.get(estimator, (posterior,))):
+        raise IncompatibleError(estimators.other_posteriors(estimator, posterior, allowed))
+    if estimator == "Enumeration" and isinstance(model.get("latent_dim"), int):
+        count = model["posterior"].get("categories", 2) ** model["latent_dim"]
+        if count > estimators.LIMIT:
+            raise IncompatibleError(estimators.too_many_values(estimator, count))
 
 
-def no_derivative(estimator: str, posterior: str) -> str:
-    """Return the error message for an estimator that goes through latents without a derivative."""
-    return (
-        f"estimator={estimator}: must be another, such as LeaveOneOut, because the samples of posterior={posterior} "
-        "have no derivative"
-    )
+def _check_objective(estimator: str, objective: str, node: Mapping[str, Any]) -> None:
+    samples, doubly_reparameterized = node.get("samples", 1), node.get("doubly_reparameterized", False)
+    if estimator == "VIMCO":
+        if objective != "IWAE" or samples < 2 or doubly_reparameterized:
+            raise IncompatibleError(estimators.needs_bound(estimator, objective))
+    elif doubly_reparameterized and estimator not in estimators.REPARAMETERIZED:
+        raise IncompatibleError(estimators.through_latents(estimator, objective))
+    elif samples > 1 and estimator in estimators.SINGLE:
+        raise IncompatibleError(estimators.several_latents(estimator, objective, samples))
 
 
-def other_posteriors(estimator: str, posterior: str, allowed: Sequence[str]) -> str:
-    """Return the error message for an estimator that does not know the posterior."""
-    return f"estimator={estimator}: must be another with posterior={posterior}; it needs {' or '.join(allowed)}"
+def no_weights(prior: str) -> str:
+    """Return the error message for an optimiser of a prior without weights."""
+    return f"prior_optimizer: must be null, because prior={prior} has no weights"
 
 
 def other_support(posterior: str, latents: str, prior: str, support: str) -> str:

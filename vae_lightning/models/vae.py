@@ -14,13 +14,14 @@ from vae_lightning.config.errors import InputError
 from vae_lightning.config.rules import check
 from vae_lightning.config.targets import build
 from vae_lightning.estimators.estimator import Estimator
+from vae_lightning.estimators.rules import no_derivative, other_posteriors
 from vae_lightning.likelihoods.likelihood import Likelihood
 from vae_lightning.models.batch import images_of, labels_of
 from vae_lightning.models.divergence import divergence
 from vae_lightning.models.draw import draw
 from vae_lightning.models.joint_optimizer import JointOptimizer
 from vae_lightning.models.labelled import images_in, one_hot_in, with_labels
-from vae_lightning.models.rules import OPTIMIZER, no_derivative, other_posteriors, other_support
+from vae_lightning.models.rules import OPTIMIZER, no_weights, other_support
 from vae_lightning.models.trainable import Trainable
 from vae_lightning.networks.custom import build_network
 from vae_lightning.networks.mlp import mlp_decoder, mlp_encoder
@@ -177,9 +178,7 @@ class VAE(Trainable):
             self.likelihood = build("likelihood", likelihood, Likelihood)  # type: ignore[type-abstract]
             self.prior = build("prior", prior, Prior, **sizes)  # type: ignore[type-abstract]
             if prior_optimizer is not None and next(self.prior.parameters(), None) is None:
-                raise InputError(
-                    f"prior_optimizer: must be null, because prior={type(self.prior).__name__} has no weights"
-                )
+                raise InputError(no_weights(type(self.prior).__name__))
             if classes is not None:
                 # An image for each class, which the encoder sees on top of the image: for a linear layer, this is as
                 # general as further inputs for the label.

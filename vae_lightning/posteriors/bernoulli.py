@@ -8,7 +8,6 @@ from torch.nn import functional as F
 
 from vae_lightning.posteriors.discrete import DiscreteDistribution
 from vae_lightning.posteriors.distribution import Distribution
-from vae_lightning.posteriors.log_ndtr import log_ndtr
 from vae_lightning.posteriors.logistic import LogisticDistribution
 from vae_lightning.posteriors.posterior import Posterior
 
@@ -28,11 +27,11 @@ class BernoulliFormulas(DiscreteDistribution):
     def perturbed(self, noise: Tensor) -> Tensor:
         return self.logits + LogisticDistribution.quantile(noise)
 
-    def conditional(self, z: Tensor, noise: Tensor) -> Tensor:
-        # z = 1 where the uniform number u of the noise is above 1 - p: under that condition, u = 1 - p + p v with v
-        # uniform, and the log-odds of u plus the logits are log(1 + v e^a) - log(1 - v). Of 0, it is the mirror image.
-        sign = 2 * z - 1
-        return sign * (F.softplus(sign * self.logits + log_ndtr(sign * noise)) - log_ndtr(-sign * noise))
+    def conditional(self, perturbed: Tensor) -> Tensor:
+        # Above 0, the perturbed logit is log(1 + v e^a) - log(1 - v) with v uniform; below, it is the mirror image. Its
+        # derivative in a is v e^a / (1 + v e^a), here without v.
+        slope = (perturbed.sign() * self.logits).sigmoid() * -torch.expm1(-perturbed.abs())
+        return perturbed + slope.detach() * (self.logits - self.logits.detach())
 
     def harden(self, perturbed: Tensor) -> Tensor:
         return (perturbed > 0).to(perturbed)

@@ -37,13 +37,12 @@ class CategoricalFormulas(DiscreteDistribution):
     def perturbed(self, noise: Tensor) -> Tensor:
         return self.logits - torch.log(-log_ndtr(self.by_variable(noise)))
 
-    def conditional(self, z: Tensor, noise: Tensor) -> Tensor:
-        # The largest perturbed logit is independent of its place; all others are Gumbel variables cut off there.
-        log_exponential = torch.log(-log_ndtr(self.by_variable(noise)))
-        one_hot = self.by_variable(z)
-        largest = (one_hot * log_exponential).sum(-1, keepdim=True)
-        others = torch.logaddexp(log_exponential - self.logits.log_softmax(-1), largest)
-        return -torch.where(one_hot > 0, largest, others)
+    def conditional(self, perturbed: Tensor) -> Tensor:
+        # The largest perturbed logit moves with log(sum(e^a)), whatever its place. All others are Gumbel variables cut
+        # off there: -log(E / p + e^-largest) with E exponential and the probability p, here without E.
+        log_probs = self.logits.log_softmax(-1)
+        share = torch.exp(perturbed - perturbed.amax(-1, keepdim=True))
+        return perturbed + (self.logits - self.logits.detach()) - share.detach() * (log_probs - log_probs.detach())
 
     def harden(self, perturbed: Tensor) -> Tensor:
         return F.one_hot(perturbed.argmax(-1), perturbed.shape[-1]).to(perturbed).flatten(-2)

@@ -16,8 +16,8 @@ class DiscreteDistribution(Distribution):
 
     .. math:: z = \operatorname{harden}(\zeta), \qquad \zeta = a + g(\varepsilon)
 
-    The perturbed logits are differentiable in the logits, and samples are not. Estimators may relax them, or draw them
-    again under the condition that they round to a given sample.
+    The perturbed logits are differentiable in the logits, and samples are not. Estimators may relax them, or
+    condition them on the samples to which they round.
 
     Attributes:
         logits: a, ``(..., B, latent_dim)`` or ``(..., B, latent_dim, categories)``.
@@ -36,17 +36,19 @@ class DiscreteDistribution(Distribution):
         """
 
     @abstractmethod
-    def conditional(self, z: Tensor, noise: Tensor) -> Tensor:
-        """Return perturbed logits drawn under the condition that they round to z.
+    def conditional(self, perturbed: Tensor) -> Tensor:
+        """Return perturbed logits as draws under the condition that they round as they do.
+
+        Their values stay. The gradient is that of a draw from this conditional distribution, by inversion of the noise
+        that leads to the same value.
 
         Arguments:
-            z: samples, ``(..., B, size)``.
-            noise: ``(..., B, noise_size)`` from N(0, I), independent of the noise that led to ``z``.
+            perturbed: perturbed logits, without a gradient.
 
         References:
             REBAR: Low-variance, unbiased gradient estimates for discrete latent variable models, Tucker et al., 2017,
-            appendix B (https://arxiv.org/abs/1703.07370). Backpropagation through the Void, Grathwohl et al., 2018,
-            appendix B (https://arxiv.org/abs/1711.00123).
+            section 3 and appendix B (https://arxiv.org/abs/1703.07370). Backpropagation through the Void, Grathwohl et
+            al., 2018, appendix B (https://arxiv.org/abs/1711.00123).
         """
 
     @abstractmethod
@@ -56,6 +58,10 @@ class DiscreteDistribution(Distribution):
     @abstractmethod
     def relax(self, perturbed: Tensor, temperature: float | Tensor) -> Tensor:
         """Return the Concrete relaxation of samples, ``(..., B, size)``, differentiable in the perturbed logits."""
+
+    def flat(self, perturbed: Tensor) -> Tensor:
+        """Return perturbed logits in the shape of samples, ``(..., B, size)``."""
+        return perturbed if self.event_dims is None else perturbed.flatten(-2)
 
     @abstractmethod
     def states(self) -> Tensor:

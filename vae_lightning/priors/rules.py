@@ -9,6 +9,9 @@ RULES: dict[str, dict[str, Rule]] = {
     "Vamp": {"components": integer(at_least=1)},
 }
 
+# Priors without weights, which have no optimiser of their own.
+WITHOUT_WEIGHTS = ("Standard",)
+
 # Prior.support of the priors above, for checks before torch is imported; None: that of any posterior.
 SUPPORTS: dict[str, str | None] = {
     "Flow": "real numbers",
