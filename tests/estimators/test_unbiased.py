@@ -154,7 +154,7 @@ def make(estimator: tuple[str, dict[str, Any]], model: str) -> VAE:
         for weight in vae.decoder.parameters():
             weight.mul_(1 if posterior == "Gaussian" else 3)  # smooth enough for the quadrature
         for weight in vae.estimator.parameters():
-            weight.copy_(0.5 * torch.randn(weight.shape, generator=source))
+            weight.add_(0.3 * torch.randn(weight.shape, generator=source))
     return vae
 
 

@@ -1,5 +1,6 @@
 """The exact gradient, by enumeration of all latents."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -48,7 +49,7 @@ class Enumeration(Estimator):
         log_posterior = draws.posterior.log_prob(draws.z)
         if draws.own is not None:
             # The values of the padding are repetitions with equal shares.
-            share = -torch.log(torch.tensor(float(len(draws.posterior.states()))))
-            log_posterior = torch.where(draws.own > 0, log_posterior, share)
+            log_share = -math.log(len(draws.posterior.states()))
+            log_posterior = torch.where(draws.own > 0, log_posterior, log_share)
         shares: Tensor = log_posterior.sum(-1).exp()
         return shares
