@@ -12,7 +12,8 @@ from vae_lightning.config.errors import InputError
 from vae_lightning.models import VAE, Stack
 from vae_lightning.models.padding import own_place
 from vae_lightning.objectives.draws import Draws
-from vae_lightning.posteriors.rules import SUPPORTS, WITHOUT_DERIVATIVE
+from vae_lightning.posteriors.rules import FACTORISED, SUPPORTS, WITHOUT_DERIVATIVE
+from vae_lightning.priors.rules import INDEPENDENT
 from vae_lightning.priors.rules import SUPPORTS as PRIOR_SUPPORTS
 
 # Arguments besides the defaults, by name of the case.
@@ -43,7 +44,7 @@ def _vae(case: str, prior: str, estimator: str, objective: str, latent_dim: int,
         posterior={"_target_": f"vae_lightning.posteriors.{name}", **arguments},
         prior={
             "_target_": f"vae_lightning.priors.{prior}",
-            **({} if prior in ("Standard", "Flow") else {"components": 2}),
+            **({} if prior in ("Standard", "Flow", "Learned") else {"components": 2}),
         },
         estimator={"_target_": f"vae_lightning.estimators.{estimator}"},
         objective=OBJECTIVES[objective],
@@ -69,6 +70,10 @@ def test_stacked_as_alone(case: str, prior: str, latent_dims: tuple[int, int]) -
     for (estimator, objective), cls in itertools.product(combinations, (VAE, Custom)):
         if PRIOR_SUPPORTS[prior] not in (None, SUPPORTS[CASES[case][0]]):
             with pytest.raises(InputError, match=f"prior={prior}: must be another"):
+                _vae(case, prior, estimator, objective, 3, 0, cls)
+            return
+        if prior in INDEPENDENT and CASES[case][0] not in FACTORISED:
+            with pytest.raises(InputError, match=f"prior={prior}: must be another, because the latent variables"):
                 _vae(case, prior, estimator, objective, 3, 0, cls)
             return
         vaes = [_vae(case, prior, estimator, objective, d, k, cls) for k, d in enumerate(latent_dims)]

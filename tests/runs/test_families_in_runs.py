@@ -15,7 +15,7 @@ from vae_lightning.runs.training import train
 POSTERIORS = sorted(path.stem for path in (CONF / "posterior").glob("*.yaml"))
 CASES = {
     **{f"posterior={name}": [f"posterior={name}"] for name in POSTERIORS},
-    **{f"prior={name}": [f"prior={name}"] for name in ("mixture", "vamp", "flow")},
+    **{f"prior={name}": [f"prior={name}"] for name in ("mixture", "vamp", "flow", "learned")},
     "a temperature with a schedule": [
         "posterior=concrete_categorical",
         "posterior.schedule={_target_: vae_lightning.schedules.Staircase, at: [2, 4], factors: [0.8, 0.5]}",

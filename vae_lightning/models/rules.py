@@ -23,7 +23,7 @@ from vae_lightning.estimators import rules as estimators
 from vae_lightning.posteriors import rules as posteriors
 from vae_lightning.priors import rules as priors
 
-__all__ = ["OPTIMIZER", "RULES", "check_choices", "no_weights", "other_support"]
+__all__ = ["OPTIMIZER", "RULES", "check_choices", "dependent_latents", "no_weights", "other_support"]
 
 RULES: dict[str, dict[str, Rule]] = {
     "VAE": {
@@ -83,6 +83,8 @@ def check_choices(model: Mapping[str, Any]) -> None:
     latents, support = posteriors.SUPPORTS.get(posterior), priors.SUPPORTS.get(prior)
     if None not in (latents, support) and latents != support:
         raise IncompatibleError(other_support(posterior, str(latents), prior, str(support)))
+    if prior in priors.INDEPENDENT and latents is not None and posterior not in posteriors.FACTORISED:
+        raise IncompatibleError(dependent_latents(posterior, prior))
     if model.get("prior_optimizer") is not None and prior in priors.WITHOUT_WEIGHTS:
         raise IncompatibleError(no_weights(prior))
     if estimator in estimators.RULES:
@@ -112,6 +114,11 @@ def _check_objective(estimator: str, objective: str, node: Mapping[str, Any]) ->
         raise IncompatibleError(estimators.through_latents(estimator, objective))
     elif samples > 1 and estimator in estimators.SINGLE:
         raise IncompatibleError(estimators.several_latents(estimator, objective, samples))
+
+
+def dependent_latents(posterior: str, prior: str) -> str:
+    """Return the error message for a prior that needs latent variables that are independent in the posterior."""
+    return f"prior={prior}: must be another, because the latent variables of posterior={posterior} depend on each other"
 
 
 def no_weights(prior: str) -> str:

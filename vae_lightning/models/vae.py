@@ -21,7 +21,7 @@ from vae_lightning.models.divergence import divergence
 from vae_lightning.models.draw import draw
 from vae_lightning.models.joint_optimizer import JointOptimizer
 from vae_lightning.models.labelled import images_in, one_hot_in, with_labels
-from vae_lightning.models.rules import OPTIMIZER, no_weights, other_support
+from vae_lightning.models.rules import OPTIMIZER, dependent_latents, no_weights, other_support
 from vae_lightning.models.trainable import Trainable
 from vae_lightning.networks.custom import build_network
 from vae_lightning.networks.mlp import mlp_decoder, mlp_encoder
@@ -177,6 +177,7 @@ class VAE(Trainable):
             )
             self.likelihood = build("likelihood", likelihood, Likelihood)  # type: ignore[type-abstract]
             self.prior = build("prior", prior, Prior, **sizes)  # type: ignore[type-abstract]
+            self.prior.prepare(self.posterior)
             if prior_optimizer is not None and next(self.prior.parameters(), None) is None:
                 raise InputError(no_weights(type(self.prior).__name__))
             if classes is not None:
@@ -211,6 +212,8 @@ class VAE(Trainable):
         posterior, prior = type(self.posterior).__name__, type(self.prior).__name__
         if self.prior.support is not None and self.prior.support != self.posterior.support:
             raise InputError(other_support(posterior, self.posterior.support, prior, self.prior.support))
+        if self.prior.independent and not self.posterior.factorised:
+            raise InputError(dependent_latents(posterior, prior))
         if self.prior.encodes and self.classes is not None:
             raise InputError(f"prior={prior}: must be another with classes={self.classes}, because it has no labels")
         if self.objective.kl_by_dimension and not (self.factorised and self._kl_is_exact()):

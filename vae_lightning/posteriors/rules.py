@@ -60,3 +60,17 @@ SUPPORTS: dict[str, str] = {
 
 # Families with Posterior.differentiable = False.
 WITHOUT_DERIVATIVE = ("Bernoulli", "Categorical")
+
+# Families with Posterior.factorised = True.
+FACTORISED = (
+    "Bernoulli",
+    "Beta",
+    "Categorical",
+    "ConcreteBernoulli",
+    "ConcreteCategorical",
+    "Gamma",
+    "Gaussian",
+    "Laplace",
+    "Logistic",
+    "StudentT",
+)

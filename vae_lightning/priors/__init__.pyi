@@ -1,4 +1,5 @@
 from .flow import Flow
+from .learned import Learned
 from .mixture import Mixture
 from .prior import Prior
 from .standard import Standard, StandardNormal
@@ -6,6 +7,7 @@ from .vamp import Vamp
 
 __all__ = [
     "Flow",
+    "Learned",
     "Mixture",
     "Prior",
     "Standard",

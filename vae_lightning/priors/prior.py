@@ -41,12 +41,22 @@ class Prior(nn.Module, ABC):
     # Whether the prior encodes images of its own, without labels.
     encodes: ClassVar[bool] = False
 
+    # Whether the latent variables must be independent of each other in the posterior.
+    independent: ClassVar[bool] = False
+
     # As Posterior.any_batch: set by each class, not inherited.
     any_batch: ClassVar[bool] = False
 
     def __init__(self, latent_dim: int, image_shape: Sequence[int]) -> None:
         super().__init__()
         self.latent_dim, self.image_shape = latent_dim, tuple(image_shape)
+
+    def prepare(self, posterior: Posterior) -> None:
+        """Make the weights that depend on the posterior's family, from torch's global generator.
+
+        Arguments:
+            posterior: the family of the latents.
+        """
 
     @abstractmethod
     def forward(self, model: Encoding, like: Tensor) -> Distribution:

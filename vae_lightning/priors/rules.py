@@ -4,6 +4,7 @@ from vae_lightning.config.rules import Rule, integer
 
 RULES: dict[str, dict[str, Rule]] = {
     "Flow": {"layers": integer(at_least=1), "hidden": integer(at_least=1)},
+    "Learned": {},
     "Mixture": {"components": integer(at_least=1)},
     "Standard": {},
     "Vamp": {"components": integer(at_least=1)},
@@ -15,7 +16,11 @@ WITHOUT_WEIGHTS = ("Standard",)
 # Prior.support of the priors above, for checks before torch is imported; None: that of any posterior.
 SUPPORTS: dict[str, str | None] = {
     "Flow": "real numbers",
+    "Learned": None,
     "Mixture": "real numbers",
     "Standard": None,
     "Vamp": None,
 }
+
+# Priors with Prior.independent = True.
+INDEPENDENT = ("Learned",)
