@@ -111,14 +111,14 @@ def either(first: Rule, second: Rule) -> Rule:
     )
 
 
-def several(rule: Rule, count: int | None = None) -> Rule:
-    """Allow a list or tuple of one or more (or exactly ``count``) values that each follow another rule."""
-    length = {"minItems": 1} if count is None else {"minItems": count, "maxItems": count}
+def several(rule: Rule, count: int | None = None, at_least: int = 1) -> Rule:
+    """Allow a list or tuple of ``at_least`` (or exactly ``count``) values that each follow another rule."""
+    length = {"minItems": at_least} if count is None else {"minItems": count, "maxItems": count}
     return Rule(
-        f"a list of {count or 'one or more'} values, each {rule.allowed}",
+        f"a list of {count or ('one or more' if at_least else 'any number of')} values, each {rule.allowed}",
         lambda value: (
             isinstance(value, list | tuple)
-            and (len(value) >= 1 if count is None else len(value) == count)
+            and (len(value) >= at_least if count is None else len(value) == count)
             and all(map(rule.accepts, value))
         ),
         {"type": "array", "items": rule.schema, **length},

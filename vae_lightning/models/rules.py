@@ -72,14 +72,14 @@ def check_choices(model: Mapping[str, Any]) -> None:
     Raises:
         IncompatibleError: naming both.
     """
-    names = {}
-    for group in ("posterior", "prior", "objective", "estimator"):
-        node = model.get(group)
-        target = current_name(str(node.get("_target_"))) if isinstance(node, Mapping) else ""
-        folder, _, names[group] = target.rpartition(".")
-        if folder != f"vae_lightning.{group}s":
-            names[group] = ""
-    posterior, prior, objective, estimator = names.values()
+    posterior, prior, objective, estimator = (
+        _name(model.get(group), group) for group in ("posterior", "prior", "objective", "estimator")
+    )
+    if posterior == "TwoLayers":
+        _check_layers(model, prior)
+        return
+    if prior == "TwoLayers" and posterior:
+        raise IncompatibleError(priors.single_layer(posterior))
     latents, support = posteriors.SUPPORTS.get(posterior), priors.SUPPORTS.get(prior)
     if None not in (latents, support) and latents != support:
         raise IncompatibleError(other_support(posterior, str(latents), prior, str(support)))
@@ -114,6 +114,29 @@ def _check_objective(estimator: str, objective: str, node: Mapping[str, Any]) ->
         raise IncompatibleError(estimators.through_latents(estimator, objective))
     elif samples > 1 and estimator in estimators.SINGLE:
         raise IncompatibleError(estimators.several_latents(estimator, objective, samples))
+
+
+def _check_layers(model: Mapping[str, Any], prior: str) -> None:
+    """Refuse what does not go with the family of both layers, or with the prior of the top layer."""
+    if prior in priors.INDEPENDENT:
+        raise IncompatibleError(dependent_latents("TwoLayers", prior))
+    of_layer = {**model, "posterior": model["posterior"].get("layer"), "prior_optimizer": None}
+    family = _name(of_layer["posterior"], "posterior")
+    if family and family not in posteriors.WITHOUT_DERIVATIVE:
+        raise IncompatibleError(posteriors.other_layer(family))
+    if prior == "TwoLayers":
+        of_layer["prior"] = model["prior"].get("top")
+        top = _name(of_layer["prior"], "prior")
+        if top and top not in priors.FACTORISED:
+            raise IncompatibleError(priors.other_top(top))
+    check_choices(of_layer)
+
+
+def _name(node: Any, group: str) -> str:
+    """Return the name of one of our classes that a node of a group builds; an empty string for any other."""
+    target = current_name(str(node.get("_target_"))) if isinstance(node, Mapping) else ""
+    folder, _, name = target.rpartition(".")
+    return name if folder == f"vae_lightning.{group}s" else ""
 
 
 def dependent_latents(posterior: str, prior: str) -> str:

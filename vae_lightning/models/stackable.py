@@ -6,6 +6,7 @@ from typing import Any
 from torch import nn
 
 from vae_lightning.config.targets import find_class
+from vae_lightning.likelihoods.likelihood import Likelihood
 from vae_lightning.models.vae import VAE
 from vae_lightning.objectives.objective import Objective
 from vae_lightning.posteriors.posterior import Posterior
@@ -50,7 +51,12 @@ def by_matrix_products(vae: VAE) -> bool:
     return (
         type(vae) is VAE
         # Not inherited: a subclass may compute otherwise.
-        and all(vars(type(part)).get("any_batch", False) for part in (vae.likelihood, vae.posterior, vae.prior))
+        and all(
+            vars(type(module)).get("any_batch", False)
+            for part in (vae.likelihood, vae.posterior, vae.prior)
+            for module in part.modules()
+            if isinstance(module, Likelihood | Posterior | Prior)
+        )
         and all(
             type(layer) in (nn.Linear, *_ANY_BATCH)
             or (type(layer) is nn.Flatten and layer.start_dim < 0)

@@ -164,7 +164,7 @@ class VAE(Trainable):
         sizes: dict[str, Any] = {"image_shape": self.image_shape, "latent_dim": latent_dim}
         with seeded(seed, "initialisation"):
             self.posterior = build("posterior", posterior, Posterior, latent_dim=latent_dim)  # type: ignore[type-abstract]
-            outputs, code = self.posterior.outputs, self.posterior.size + (classes or 0)
+            outputs, code = self.posterior.outputs, self.posterior.layer_sizes[0] + (classes or 0)
             self.encoder: nn.Module = (
                 mlp_encoder(image_shape, widths, outputs, activation)
                 if encoder is None
@@ -224,9 +224,9 @@ class VAE(Trainable):
 
         estimator = type(self.estimator).__name__
         if self.estimator.reparameterized and not self.posterior.differentiable and self.estimator.posteriors is None:
-            raise InputError(no_derivative(estimator, posterior))
-        if self.estimator.posteriors is not None and posterior not in self.estimator.posteriors:
-            raise InputError(other_posteriors(estimator, posterior, self.estimator.posteriors))
+            raise InputError(no_derivative(estimator, self.posterior.family))
+        if self.estimator.posteriors is not None and self.posterior.family not in self.estimator.posteriors:
+            raise InputError(other_posteriors(estimator, self.posterior.family, self.estimator.posteriors))
         self.estimator.check(self.objective)
 
     @property
@@ -281,7 +281,13 @@ class VAE(Trainable):
         return images if self.classes is None else images_in(images)
 
     def condition(self, z: Tensor, images: Tensor) -> Tensor:
-        """Return latents ``(..., size)`` as the decoder takes them: with the labels of images if it sees labels."""
+        """Return latents ``(..., size)`` as the decoder takes them.
+
+        These are the latents of the layer that it sees, with the labels of images if it sees labels.
+        """
+        seen = self.posterior.layer_sizes[0]
+        if seen < z.shape[-1]:
+            z = z[..., :seen]
         if self.classes is None:
             return z
         # In front, because a stack pads the latents at the end.
@@ -304,7 +310,7 @@ class VAE(Trainable):
     def decode(self, z: Tensor) -> Tensor:
         """Decode latents ``(..., size)`` to the logits of the pixels, ``(..., C, H, W)``, for the likelihood.
 
-        If the model sees classes, the latents are those that :meth:`condition` returns.
+        If the model sees classes, or has several layers of latents, they are those that :meth:`condition` returns.
         """
         logits: Tensor = self.decoder(z)
         return logits

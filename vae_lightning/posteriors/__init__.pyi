@@ -5,7 +5,7 @@ from .concrete import Concrete
 from .concrete_bernoulli import ConcreteBernoulli, RelaxedBernoulliDistribution
 from .concrete_categorical import ConcreteCategorical, RelaxedCategoricalDistribution
 from .dirichlet import Dirichlet, DirichletDistribution
-from .discrete import DiscreteDistribution, Layer
+from .discrete import DiscreteDistribution, DiscreteLatents, Layer
 from .distribution import Distribution
 from .gamma import Gamma, GammaDistribution
 from .gaussian import Gaussian, GaussianDistribution, StandardNormal, gaussian_kl
@@ -21,6 +21,7 @@ from .spline import Spline, SplineDistribution
 from .student_t import StudentT, StudentTDistribution
 from .sylvester import Sylvester, SylvesterDistribution
 from .tangent_normal import UniformOnSphere
+from .two_layers import TwoLayers, TwoLayersDistribution
 from .von_mises_fisher import VonMisesFisher, VonMisesFisherDistribution
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "Dirichlet",
     "DirichletDistribution",
     "DiscreteDistribution",
+    "DiscreteLatents",
     "Distribution",
     "Gamma",
     "GammaDistribution",
@@ -67,6 +69,8 @@ __all__ = [
     "StudentTDistribution",
     "Sylvester",
     "SylvesterDistribution",
+    "TwoLayers",
+    "TwoLayersDistribution",
     "UniformOnSphere",
     "VonMisesFisher",
     "VonMisesFisherDistribution",

@@ -8,10 +8,41 @@ from torch import Tensor
 
 from vae_lightning.posteriors.distribution import Distribution
 
-__all__ = ["DiscreteDistribution", "Layer"]
+__all__ = ["DiscreteDistribution", "DiscreteLatents", "Layer"]
 
 
-class DiscreteDistribution(Distribution):
+class DiscreteLatents(Distribution):
+    """Discrete latents in one or more stochastic layers, each of which depends on those before it."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def states(self) -> Tensor:
+        """Return the values of one latent variable, ``(C, size / latent_dim)``."""
+
+    @abstractmethod
+    def drawn(self, noise: Tensor, draw: "Callable[[DiscreteDistribution, Tensor], Tensor]") -> Tensor:
+        """Return latents ``(..., B, size)`` drawn layer by layer.
+
+        Arguments:
+            noise: ``(..., B, noise_size)`` from N(0, I).
+            draw: how a layer's latents are drawn from its distribution and its noise.
+        """
+
+    @abstractmethod
+    def layers(self, z: Tensor, noise: Tensor) -> "list[Layer]":
+        """Return the stochastic layers of S latents.
+
+        Arguments:
+            z: the latents, ``(S, ..., B, size)``.
+            noise: the noise that led to them, ``(S, ..., B, noise_size)``.
+        """
+
+    def rsample(self, noise: Tensor) -> Tensor:
+        return self.drawn(noise, DiscreteDistribution.hard)
+
+
+class DiscreteDistribution(DiscreteLatents):
     r"""Discrete variables with logits, drawn by perturbing their logits with noise and rounding.
 
     .. math:: z = \operatorname{harden}(\zeta), \qquad \zeta = a + g(\varepsilon)
@@ -64,10 +95,6 @@ class DiscreteDistribution(Distribution):
         return perturbed if self.event_dims is None else perturbed.flatten(-2)
 
     @abstractmethod
-    def states(self) -> Tensor:
-        """Return the values of one latent variable, ``(C, size / latent_dim)``."""
-
-    @abstractmethod
     def log_probs(self) -> Tensor:
         """Return the logarithm of the probability of each value, ``(C, ..., B, latent_dim)``."""
 
@@ -75,25 +102,10 @@ class DiscreteDistribution(Distribution):
         """Return samples without a gradient, ``(..., B, size)``."""
         return self.harden(self.perturbed(noise)).detach()
 
-    def rsample(self, noise: Tensor) -> Tensor:
-        return self.drawn(noise, DiscreteDistribution.hard)
-
     def drawn(self, noise: Tensor, draw: "Callable[[DiscreteDistribution, Tensor], Tensor]") -> Tensor:
-        """Return latents ``(..., B, size)`` drawn layer by layer.
-
-        Arguments:
-            noise: ``(..., B, noise_size)`` from N(0, I).
-            draw: how a layer's latents are drawn from its distribution and its noise.
-        """
         return draw(self, noise)
 
     def layers(self, z: Tensor, noise: Tensor) -> "list[Layer]":
-        """Return the stochastic layers of S latents; independent variables have one.
-
-        Arguments:
-            z: the latents, ``(S, ..., B, size)``.
-            noise: the noise that led to them, ``(S, ..., B, noise_size)``.
-        """
         return [Layer(self, z, slice(None), lambda other, smooth: other)]
 
 
@@ -106,7 +118,8 @@ class Layer(NamedTuple):
         columns: those of the layer in the noise.
         complete: a function of other latents of the layer, and of a flag. It returns the latents of all layers: those
             before it are unchanged, and those after it follow from the other latents, drawn with the same noise or, if
-            the flag is set, as the means, which are differentiable.
+            the flag is set, as the means, which are differentiable. There may be any number of other latents if there
+            is one row of noise.
     """
 
     distribution: DiscreteDistribution

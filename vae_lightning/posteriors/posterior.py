@@ -23,7 +23,7 @@ class Posterior(nn.Module, ABC):
     """
 
     # The set of values of the latents; a prior must have the same.
-    support: ClassVar[str]
+    support: str
 
     # Whether the latent variables of an image are independent of each other: KL and log_prob are then by dimension, and
     # a stack can hold models with other latent_dims.
@@ -51,7 +51,7 @@ class Posterior(nn.Module, ABC):
 
     @property
     def size(self) -> int:
-        """The number of numbers that represent an image's latents: the input of the decoder."""
+        """The number of numbers that represent an image's latents."""
         return self.latent_dim
 
     @property
@@ -66,8 +66,13 @@ class Posterior(nn.Module, ABC):
 
     @property
     def layer_sizes(self) -> list[int]:
-        """The number of numbers that represent the latents of each stochastic layer."""
+        """The number of numbers that represent the latents of each stochastic layer; the decoder sees the first one."""
         return [self.size]
+
+    @property
+    def family(self) -> str:
+        """The name of the family of each layer, by which estimators know it."""
+        return type(self).__name__
 
     @abstractmethod
     def forward(self, encoded: Tensor) -> Distribution:

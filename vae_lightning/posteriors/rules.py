@@ -1,6 +1,6 @@
 """Rules for the arguments of posteriors; the model adds latent_dim."""
 
-from vae_lightning.config.rules import Rule, boolean, integer, number, one_of, optional, target
+from vae_lightning.config.rules import Rule, boolean, integer, number, one_of, optional, several, target
 
 _CONCRETE: dict[str, Rule] = {
     "temperature": number(above=0),
@@ -32,6 +32,7 @@ RULES: dict[str, dict[str, Rule]] = {
     "Spline": {**_NETWORKS, "bins": integer(at_least=2)},
     "StudentT": {},
     "Sylvester": {**_LAYERS, "rank": integer(at_least=1)},
+    "TwoLayers": {"layer": target, "widths": several(integer(at_least=1), at_least=0)},
     "VonMisesFisher": {},
 }
 
@@ -74,3 +75,8 @@ FACTORISED = (
     "Logistic",
     "StudentT",
 )
+
+
+def other_layer(family: str) -> str:
+    """Return the error message for a family that cannot be that of two layers."""
+    return f"posterior={family}: must be bernoulli or categorical with two layers, whose latents are discrete"

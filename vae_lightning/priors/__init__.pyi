@@ -3,6 +3,7 @@ from .learned import Learned
 from .mixture import Mixture
 from .prior import Prior
 from .standard import Standard, StandardNormal
+from .two_layers import TwoLayers
 from .vamp import Vamp
 
 __all__ = [
@@ -12,5 +13,6 @@ __all__ = [
     "Prior",
     "Standard",
     "StandardNormal",
+    "TwoLayers",
     "Vamp",
 ]

@@ -32,7 +32,7 @@ class Prior(nn.Module, ABC):
     """
 
     # The set of values of the latents, as Posterior.support; None: that of any posterior.
-    support: ClassVar[str | None] = None
+    support: str | None = None
 
     # Whether latents are independent of each other if the posterior's are; the KL is then by dimension, and a stack can
     # hold models with other latent_dims.

@@ -90,7 +90,7 @@ class Evaluation:
             "choice_of_images": "evenly spaced over the split",
             "posterior_images": self.posterior_images,
             "samples": self.options["samples"] or 0,
-            "latent_dim": self.vae.latent_dim,
+            "latent_dim": self.vae.posterior.latent_dim,
             "seed": self.options["seed"],
             "chunk_size": self.options["chunk_size"],
             "precision": str(weights.dtype).removeprefix("torch."),
@@ -179,7 +179,7 @@ class Evaluation:
         source = generator(self.options["seed"], "posterior")
         noise = NormalStream(source, posterior.noise_size, dtype=torch.float64).draw(self.posterior_images)
         found = {
-            "active_units": int(active_units(posterior.mean, self.vae.latent_dim).sum()),
+            "active_units": int(active_units(posterior.mean, self.vae.posterior.latent_dim).sum()),
             "kl_per_dimension": mean_kl(posterior, prior, noise).tolist(),
         }
         if few or posterior.in_closed_form:
