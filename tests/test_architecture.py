@@ -161,7 +161,8 @@ def named(node: object) -> Iterator[str]:
 @pytest.mark.parametrize("group", GROUPS)
 def test_a_hydra_group_is_a_folder_is_a_base_class(group: str) -> None:
     base = pkgutil.resolve_name(GROUPS[group])
-    folders = {"callbacks": ["callbacks"], "data": ["data"], "model": ["models", "networks"]}.get(group, [f"{group}s"])
+    parts = ["models", "networks", "posteriors", "priors"]
+    folders = {"callbacks": ["callbacks"], "data": ["data"], "model": parts}.get(group, [f"{group}s"])
     places = tuple(f"vae_lightning.{folder}." for folder in folders)
     ours = {
         target
