@@ -1,4 +1,5 @@
 from .curves import Curves
+from .decoder_bias import DecoderBias
 from .early_stopping import EarlyStopping
 from .figures import Figures
 from .gradient_statistics import GradientStatistics
@@ -10,6 +11,7 @@ from .throughput import Throughput
 
 __all__ = [
     "Curves",
+    "DecoderBias",
     "EarlyStopping",
     "Figures",
     "GradientStatistics",

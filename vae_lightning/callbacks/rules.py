@@ -5,6 +5,7 @@ from vae_lightning.evaluation.rules import PROBE
 
 RULES: dict[str, dict[str, Rule]] = {
     "Curves": {"table": text, "picture": text},
+    "DecoderBias": {},
     "EarlyStopping": {
         "monitor": text,
         "mode": one_of("min", "max"),

@@ -28,9 +28,9 @@ __all__ = ["OPTIMIZER", "RULES", "check_choices", "dependent_latents", "no_weigh
 RULES: dict[str, dict[str, Rule]] = {
     "VAE": {
         "latent_dim": integer(at_least=1),
-        "widths": several(integer(at_least=1)),
-        "decoder_widths": optional(several(integer(at_least=1))),
-        "activation": one_of("relu", "leaky_relu", "elu", "silu", "gelu", "tanh"),
+        "widths": several(integer(at_least=1), at_least=0),
+        "decoder_widths": optional(several(integer(at_least=1), at_least=0)),
+        "activation": either(one_of("relu", "leaky_relu", "elu", "silu", "gelu", "tanh"), target),
         "encoder": optional(target),
         "decoder": optional(target),
         "image_shape": optional(several(integer(at_least=1), count=3)),  # null: that of the data

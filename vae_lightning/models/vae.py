@@ -65,9 +65,10 @@ class VAE(Trainable):
 
     Arguments:
         latent_dim: number of latent dimensions.
-        widths: hidden layers of an encoder of linear layers.
+        widths: hidden layers of an encoder of linear layers; with none, it is a single linear layer.
         decoder_widths: hidden layers of such a decoder; None for the encoder's in reverse.
-        activation: between linear layers, one of :data:`vae_lightning.networks.ACTIVATIONS`.
+        activation: between linear layers, one of :data:`vae_lightning.networks.ACTIVATIONS`, or ``_target_``, the full
+            name of a ``torch.nn.Module``, and its arguments.
         encoder: ``_target_``, the full name of a ``torch.nn.Module``, and its arguments, plain values; None for linear
             layers. It is made as ``Class(image_shape=..., latent_dim=..., **arguments)``, with ``outputs=...`` as well
             if it has such an argument, and maps images ``(B, C, H, W)`` to the numbers that the posterior takes, ``(B,
@@ -127,7 +128,7 @@ class VAE(Trainable):
         latent_dim: int = 20,
         widths: Sequence[int] = WIDTHS,
         decoder_widths: Sequence[int] | None = None,
-        activation: str = "relu",
+        activation: str | Mapping[str, Any] = "relu",
         encoder: Mapping[str, Any] | None = None,
         decoder: Mapping[str, Any] | None = None,
         image_shape: Sequence[int] = (1, 28, 28),
@@ -171,7 +172,7 @@ class VAE(Trainable):
                 else build_network("encoder", encoder, self.image_shape, [outputs], {"outputs": outputs}, **sizes)
             )
             self.decoder: nn.Module = (
-                mlp_decoder(code, decoder_widths or widths[::-1], image_shape, activation)
+                mlp_decoder(code, widths[::-1] if decoder_widths is None else decoder_widths, image_shape, activation)
                 if decoder is None
                 else build_network("decoder", decoder, [code], self.image_shape, **{**sizes, "latent_dim": code})
             )

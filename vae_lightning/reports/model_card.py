@@ -180,20 +180,27 @@ def _with_deviation(values: Sequence[float], digits: int) -> str:
 
 def _architecture(vae: VAE) -> dict[str, str]:
     nodes, count = vae.hparams, sum(weight.numel() for weight in vae.parameters())
-    widths = " - ".join(map(str, nodes["widths"]))
-    back = " - ".join(map(str, nodes["decoder_widths"] or nodes["widths"][::-1]))
-    layers = f"linear layers, {nodes['activation']}, hidden widths"
+    widths, back = nodes["widths"], nodes["decoder_widths"]
+    back = widths[::-1] if back is None else back
     more = {} if vae.classes is None else {"sees labels": f"{vae.classes} classes"}
     return {
         "latent variables": str(vae.latent_dim),
         "posterior": _described(nodes["posterior"]),
         "prior": _described(nodes["prior"]),
         "likelihood": _described(nodes["likelihood"]),
-        "encoder": f"{layers} {widths}" if nodes["encoder"] is None else _described(nodes["encoder"]),
-        "decoder": f"{layers} {back}" if nodes["decoder"] is None else _described(nodes["decoder"]),
+        "encoder": _layers(nodes, widths) if nodes["encoder"] is None else _described(nodes["encoder"]),
+        "decoder": _layers(nodes, back) if nodes["decoder"] is None else _described(nodes["decoder"]),
         **more,
         "parameters": f"{count:,}",
     }
+
+
+def _layers(nodes: Mapping[str, Any], widths: Sequence[int]) -> str:
+    if not widths:
+        return "one linear layer"
+    activation = nodes["activation"]
+    name = activation if isinstance(activation, str) else _described(activation)
+    return f"linear layers, {name}, hidden widths {' - '.join(map(str, widths))}"
 
 
 def _training(vae: VAE, config: Mapping[str, Any], epoch: int) -> dict[str, str]:

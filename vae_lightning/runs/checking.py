@@ -88,6 +88,7 @@ def check_config(config: Mapping[str, Any]) -> None:
     for name, node in config["callbacks"].items():
         _check_file_name(f"callbacks.{name}", node or {})
         _check_restoring(f"callbacks.{name}", node or {}, config["callbacks"])
+        _check_decoder_bias(f"callbacks.{name}", node or {}, config["model"])
         several_C = isinstance((node or {}).get("C"), list | tuple) and len(node["C"]) > 1
         if several_C and config["data"].get("val_size") == 0:
             raise InputError(
@@ -110,3 +111,16 @@ def _check_restoring(key: str, node: Mapping[str, Any], callbacks: Mapping[str, 
     averaging = (name for name, each in callbacks.items() if each and str(each.get("_target_")).endswith("Averaging"))
     if node.get("restore_best") and (average := next(averaging, None)) is not None:
         raise InputError(f"{key}.restore_best=true: must be false, because callbacks.{average} averages the weights")
+
+
+def _check_decoder_bias(key: str, node: Mapping[str, Any], model: Mapping[str, Any]) -> None:
+    """Refuse to set the bias of a decoder that has none for each pixel, or whose mean image is another function of it."""
+    if not str(node.get("_target_")).endswith(".DecoderBias"):
+        return
+    for name, allowed in (("decoder", None), ("likelihood", ("Bernoulli", "Gaussian"))):
+        target = (model.get(name) or {}).get("_target_")
+        if target is not None and (allowed is None or str(target).rpartition(".")[2] not in allowed):
+            raise InputError(
+                f"{key}: must be null with model.{name}._target_={target}; it needs "
+                + ("linear layers (model.decoder=null)" if allowed is None else f"likelihood={'|'.join(allowed)}")
+            )

@@ -8,6 +8,7 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from vae_lightning.callbacks.curves import Curves
+from vae_lightning.callbacks.decoder_bias import DecoderBias
 from vae_lightning.callbacks.early_stopping import EarlyStopping
 from vae_lightning.callbacks.figures import Figures
 from vae_lightning.callbacks.linear_probe import LinearProbe
@@ -23,7 +24,7 @@ __all__ = ["COMMON_CALLBACKS", "OWN_CALLBACKS", "StackedRun"]
 
 # Callbacks that serve all models of a stack at once, and callbacks that each run has for itself, with its own view of
 # the Trainer.
-COMMON_CALLBACKS = (LinearProbe, Progress, Throughput)
+COMMON_CALLBACKS = (DecoderBias, LinearProbe, Progress, Throughput)
 OWN_CALLBACKS = (Curves, EarlyStopping, Figures, ModelCheckpoint)
 
 
