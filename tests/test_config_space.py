@@ -27,10 +27,11 @@ VALID: dict[str, st.SearchStrategy[Any]] = {
     "estimator": made("estimators", "Reparameterization", "ScoreFunction", "NoGradient"),
     "schedule": made("schedules", "Constant") | made("schedules", "Cosine", steps=3),
     "data.binarisation": st.sampled_from(["none", "dynamic", "threshold"]),
-    "model.decoder_widths": st.none() | st.lists(st.integers(1, 60), min_size=1, max_size=3),
-    "model.activation": st.sampled_from(["relu", "leaky_relu", "elu", "silu", "gelu", "tanh"]),
+    "model.decoder_widths": st.none() | st.lists(st.integers(1, 60), max_size=3),
+    "model.activation": st.sampled_from(["relu", "leaky_relu", "elu", "silu", "gelu", "tanh"])
+    | st.just({"_target_": "torch.nn.LeakyReLU", "negative_slope": 0.3}),
     "model.latent_dim": st.integers(1, 40),
-    "model.widths": st.lists(st.integers(1, 60), min_size=1, max_size=4),
+    "model.widths": st.lists(st.integers(1, 60), max_size=4),
     "model.seed": st.integers(0, 2**32 - 1),
     "optimizer.lr": st.floats(1e-6, 1e-2),
     "optimizer.betas": st.tuples(st.floats(0, 0.9), st.floats(0.9, 0.999)).map(list),  # others may diverge
@@ -51,7 +52,7 @@ INVALID: dict[str, st.SearchStrategy[Any]] = {
     "model.activation": st.text(max_size=3),
     "data.binarisation": st.text(max_size=3) | st.booleans(),
     "model.latent_dim": st.integers(max_value=0) | not_whole,
-    "model.widths": st.just([]) | st.lists(st.integers(max_value=0), min_size=1, max_size=3) | not_whole,
+    "model.widths": st.lists(st.integers(max_value=0), min_size=1, max_size=3) | not_whole.filter(lambda x: x != []),
     "model.seed": st.integers(max_value=-1) | not_whole,
     "optimizer.lr": not_above_zero,
     "optimizer.betas": st.lists(st.floats(0, 0.9), max_size=1) | st.just([0.9, 1.0]),

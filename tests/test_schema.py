@@ -137,7 +137,7 @@ def test_every_argument_of_a_class_is_explained() -> None:
         ("objective: {samples: 0}", "objective.samples"),
         ("objective: {schedule: {start: -0.5}}", "objective.schedule.start"),
         ("model: {latent_dim: 0}", "model.latent_dim"),
-        ("model: {widths: []}", "model.widths"),
+        ("model: {image_shape: []}", "model.image_shape"),
         ("model: {decoder_widths: [8, 0]}", "model.decoder_widths.1"),
         ("model: {image_shape: [28, 28]}", "model.image_shape"),
         ("model: {encoder: {channels: [0]}}", "model.encoder.channels.0"),

@@ -155,7 +155,7 @@ def test_initial_weights_depend_on_the_seed_alone() -> None:
     [
         ({"latent_dim": 0}, "latent_dim=0: must be a whole number of at least 1"),
         ({"latent_dim": True}, "latent_dim=True"),
-        ({"widths": ()}, "widths="),
+        ({"widths": (0,)}, "widths="),
         ({"widths": (128, -1)}, "widths="),
         ({"image_shape": (28, 28)}, "image_shape="),
         ({"seed": -1}, "seed=-1"),

@@ -172,6 +172,32 @@ def test_a_checkpoint_names_networks_and_nothing_else(tmp_path: Path) -> None:
     assert not (tmp_path / "was_run").exists()
 
 
+@pytest.mark.parametrize("decoder_widths", [None, []])
+def test_without_hidden_layers_each_network_is_one_linear_layer(decoder_widths: list[int] | None) -> None:
+    vae = VAE(latent_dim=3, widths=[], decoder_widths=decoder_widths)
+    shapes = [tuple(layer.weight.shape) for layer in vae.modules() if isinstance(layer, nn.Linear)]
+    assert shapes == [(6, 784), (784, 3)]
+    z = noise(2, 3)
+    torch.testing.assert_close(vae.decode(z) + vae.decode(-z), 2 * vae.decode(torch.zeros(2, 3)))
+
+
+def test_a_decoder_without_hidden_layers_has_none_beside_an_encoder_with_some() -> None:
+    vae = VAE(latent_dim=3, widths=[8], decoder_widths=[])
+    assert [tuple(weight.shape) for weight in vae.decoder.parameters()] == [(784, 3), (784,)]
+
+
+def test_an_activation_by_its_class_is_between_all_layers() -> None:
+    vae = VAE(widths=[8, 6], activation={"_target_": "torch.nn.LeakyReLU", "negative_slope": 0.3})
+    found = [layer for layer in vae.modules() if isinstance(layer, nn.LeakyReLU)]
+    assert [layer.negative_slope for layer in found] == [0.3] * 4
+    assert len({id(layer) for layer in found}) == 4
+    named = VAE(widths=[8, 6], activation="relu")
+    images = torch.rand(2, 1, 28, 28, generator=generator(0, "test"))
+    assert not torch.equal(vae.reconstruct(images), named.reconstruct(images))
+    as_relu = VAE(widths=[8, 6], activation={"_target_": "torch.nn.ReLU"})
+    assert torch.equal(as_relu.reconstruct(images), named.reconstruct(images))
+
+
 WRONG = f"{__name__}.Wrong"
 PLAIN = "must be a mapping with _target_ (the class) and its arguments (plain values)"
 
@@ -216,6 +242,14 @@ PLAIN = "must be a mapping with _target_ (the class) and its arguments (plain va
             {"encoder": OWN, "decoder": {"_target_": "vae_lightning.networks.ConvDecoder"}, "widths": (64,)},
             "widths=[64]: must be [128]",
         ),
+        ({"activation": "swish"}, "activation=swish: must be relu, leaky_relu, elu, silu, gelu, tanh or a mapping"),
+        ({"activation": {"slope": 0.3}}, "activation={'slope': 0.3}: must be relu"),
+        ({"activation": {"_target_": "torch.nn.Swish"}}, "activation._target_=torch.nn.Swish: must be the full name"),
+        (
+            {"activation": {"_target_": "torch.nn.LeakyReLU", "slope": 0.3}},
+            "activation: LeakyReLU refuses its arguments",
+        ),
+        ({"activation": {"_target_": "torch.nn.GLU"}}, "activation: torch.nn.GLU maps (2, 128) to (2, 64): must be"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(arguments: dict[str, Any], said: str) -> None:

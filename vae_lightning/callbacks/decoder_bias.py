@@ -33,8 +33,8 @@ class DecoderBias(Callback):
     ``data.binarisation`` says so.
 
     Raises:
-        InputError: in ``Trainer.fit``, if the model is no VAE, its decoder does not end in a linear layer with a bias for
-            each pixel, its likelihood's mean is not the sigmoid of the logits, or the Trainer has no datamodule.
+        InputError: in ``Trainer.fit``, if the model is no VAE, its decoder does not end in a linear layer with a bias
+            for each pixel, its likelihood's mean is not the sigmoid of the logits, or the Trainer has no datamodule.
 
     References:
         On the quantitative analysis of deep belief networks, Salakhutdinov and Murray, 2008
@@ -50,8 +50,8 @@ class DecoderBias(Callback):
         likelihood = _model(pl_module).likelihood
         if type(likelihood).mean is not Likelihood.mean:
             raise InputError(
-                f"likelihood={type(likelihood).__name__}: must be one whose mean is the sigmoid of the logits with "
-                "DecoderBias"
+                f"likelihood={type(likelihood).__name__}: must be another, because DecoderBias needs one whose mean is "
+                "the sigmoid of the logits"
             )
         _last_bias(pl_module)
 
@@ -79,7 +79,7 @@ def _last_bias(module: LightningModule) -> Tensor:
     bias = last[0].bias if last and isinstance(last[0], nn.Linear | BatchedLinear) else None
     if bias is None or bias.shape[-1] != prod(model.image_shape):
         raise InputError(
-            "decoder: must be one that ends in a linear layer with a bias for each pixel, such as null, with DecoderBias"
+            "decoder: must be null, or end in a linear layer with a bias for each pixel, because of DecoderBias"
         )
     return bias
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from vae_lightning.config.targets import build
+from vae_lightning.networks.custom import build_network
 
 __all__ = ["ACTIVATIONS", "mlp_decoder", "mlp_encoder"]
 
@@ -23,10 +23,7 @@ ACTIVATIONS: Mapping[str, type[nn.Module]] = {
 
 
 def mlp_encoder(
-    image_shape: Sequence[int],
-    widths: Sequence[int],
-    outputs: int,
-    activation: str | Mapping[str, Any] = "relu"
+    image_shape: Sequence[int], widths: Sequence[int], outputs: int, activation: str | Mapping[str, Any] = "relu"
 ) -> nn.Sequential:
     """Return an encoder: images ``(..., C, H, W)`` to ``(..., outputs)``.
 
@@ -45,10 +42,7 @@ def mlp_encoder(
 
 
 def mlp_decoder(
-    latent_dim: int,
-    widths: Sequence[int],
-    image_shape: Sequence[int],
-    activation: str | Mapping[str, Any] = "relu"
+    latent_dim: int, widths: Sequence[int], image_shape: Sequence[int], activation: str | Mapping[str, Any] = "relu"
 ) -> nn.Sequential:
     """Return a decoder: latents ``(..., latent_dim)`` to the logits of the pixels, ``(..., C, H, W)``.
 
@@ -68,9 +62,11 @@ def _mlp(sizes: Sequence[int], activation: str | Mapping[str, Any]) -> list[nn.M
     """Return linear layers of these sizes with an activation between consecutive ones."""
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(sizes):
-        layers += [nn.Linear(inputs, outputs), _activation(activation)]
+        layers += [nn.Linear(inputs, outputs), _activation(activation, outputs)]
     return layers[:-1]
 
 
-def _activation(activation: str | Mapping[str, Any]) -> nn.Module:
-    return ACTIVATIONS[activation]() if isinstance(activation, str) else build("activation", activation, nn.Module)
+def _activation(activation: str | Mapping[str, Any], width: int) -> nn.Module:
+    if isinstance(activation, str):
+        return ACTIVATIONS[activation]()
+    return build_network("activation", activation, [width], [width]).network

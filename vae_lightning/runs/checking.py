@@ -114,13 +114,11 @@ def _check_restoring(key: str, node: Mapping[str, Any], callbacks: Mapping[str, 
 
 
 def _check_decoder_bias(key: str, node: Mapping[str, Any], model: Mapping[str, Any]) -> None:
-    """Refuse to set the bias of a decoder that has none for each pixel, or whose mean image is another function of it."""
+    """Refuse to set the bias of a custom decoder, or where the sigmoid of the logits is not the mean image."""
     if not str(node.get("_target_")).endswith(".DecoderBias"):
         return
-    for name, allowed in (("decoder", None), ("likelihood", ("Bernoulli", "Gaussian"))):
-        target = (model.get(name) or {}).get("_target_")
-        if target is not None and (allowed is None or str(target).rpartition(".")[2] not in allowed):
-            raise InputError(
-                f"{key}: must be null with model.{name}._target_={target}; it needs "
-                + ("linear layers (model.decoder=null)" if allowed is None else f"likelihood={'|'.join(allowed)}")
-            )
+    decoder, likelihood = (str((model.get(name) or {}).get("_target_")) for name in ("decoder", "likelihood"))
+    if decoder != "None":
+        raise InputError(f"{key}: must be null with model.decoder._target_={decoder}, because it needs linear layers")
+    if likelihood.endswith(".ContinuousBernoulli"):
+        raise InputError(f"{key}: must be null with likelihood={likelihood}, because it needs the log-odds of the mean")
