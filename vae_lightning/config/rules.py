@@ -113,10 +113,9 @@ def either(first: Rule, second: Rule) -> Rule:
 
 def several(rule: Rule, count: int | None = None, at_least: int = 1) -> Rule:
     """Allow a list or tuple of ``at_least`` (or exactly ``count``) values that each follow another rule."""
-    number = count or ("one or more" if at_least else "")
     length = {"minItems": at_least} if count is None else {"minItems": count, "maxItems": count}
     return Rule(
-        f"a list of {f'{number} ' if number else ''}values, each {rule.allowed}",
+        f"a list of {count or ('one or more' if at_least else 'any number of')} values, each {rule.allowed}",
         lambda value: (
             isinstance(value, list | tuple)
             and (len(value) >= at_least if count is None else len(value) == count)
