@@ -1,16 +1,22 @@
 """Models of every gradient estimator: trained in a stack as alone, their control variates included."""
 
+from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from conftest import FewDigits
+from lightning.pytorch import Callback, LightningModule, Trainer
 from test_stacked_families import SHAPE, Custom
 from torch import Tensor
 
+from vae_lightning.data.stack_data import StackData
 from vae_lightning.estimators.rules import POSTERIORS, RULES
 from vae_lightning.models import VAE, Stack
 from vae_lightning.models.padding import own_place
+from vae_lightning.models.stack_checkpoints import join_checkpoints, split_checkpoint
 
 # Arguments besides the defaults, by name of the case.
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -89,3 +95,85 @@ def test_a_model_that_diverges_leaves_the_losses_of_the_others(estimator: str) -
     assert losses.isfinite().tolist() == [False, True]
     losses.sum().backward()
     assert all(weight.grad is not None and weight.grad[1].isfinite().all() for weight in stack.model.parameters())
+
+
+def fit(module: Any, data: Any, seeds: list[int] | None = None, **options: Any) -> Trainer:
+    trainer = Trainer(
+        accelerator="cpu",
+        precision="64-true",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **{"max_epochs": 2, **options},
+    )
+    trainer.fit(module, datamodule=data if seeds is None else StackData(data, seeds))
+    return trainer
+
+
+@pytest.mark.parametrize("estimator", ["moving average", "NVIL", "Relax"])
+def test_own_weights_and_their_optimisers_are_those_of_a_model_alone(
+    estimator: str, few_digits: Callable[..., FewDigits], tmp_path: Path
+) -> None:
+    """In a stack, by batches and by blocks, resumed, and with a checkpoint that goes from one to the other."""
+
+    def made() -> list[VAE]:
+        name, arguments = CASES[estimator]
+        node = {"_target_": f"vae_lightning.estimators.{name}", **arguments}
+        bernoulli = {"_target_": "vae_lightning.posteriors.Bernoulli"}
+        return [VAE(latent_dim=d, widths=[6], posterior=bernoulli, estimator=node, seed=d) for d in (3, 2, 3)]
+
+    def data(block_size: int = 1) -> FewDigits:
+        return few_digits(200, batch_size=20, val_size=40, block_size=block_size)
+
+    alone = []
+    for place, vae in enumerate(made()):
+        trainer = fit(vae, data(block_size=4 if place == 0 else 1), max_epochs=1)  # either driver
+        trainer.save_checkpoint(tmp_path / f"{place}.ckpt")
+        alone.append(torch.load(tmp_path / f"{place}.ckpt", weights_only=True))
+    whole = made()[:2]
+    for vae in whole:
+        fit(vae, data())
+
+    # Resumed from its checkpoint.
+    resumed = made()[1]
+    trainer = Trainer(max_epochs=2, accelerator="cpu", precision="64-true", logger=False, enable_progress_bar=False, enable_checkpointing=False)
+    trainer.fit(resumed, datamodule=data(), ckpt_path=tmp_path / "1.ckpt", weights_only=True)
+    for weight, expected in zip(resumed.parameters(), whole[1].parameters(), strict=True):
+        assert torch.equal(weight, expected)
+
+    # A stack, which the last model leaves after the first epoch.
+    class Leave(Callback):
+        def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            if trainer.current_epoch == 0:
+                trainer.save_checkpoint(tmp_path / "stack.ckpt")
+                pl_module.unstack()  # type: ignore[operator]
+                splits.extend(
+                    split_checkpoint(pl_module, trainer._checkpoint_connector.dump_checkpoint(), k)  # type: ignore[arg-type]
+                    for k in range(3)
+                )
+                pl_module.keep([0, 1])  # type: ignore[operator]
+                trainer.datamodule.keep([0, 1])  # type: ignore[attr-defined]
+
+    splits: list[dict[str, Any]] = []
+    stack = Stack(made())
+    fit(stack, data(block_size=4), [0, 0, 0], callbacks=[Leave()])
+    for vae, expected in zip(stack.unstack(), whole, strict=True):
+        for (name, weight), reference in zip(vae.named_parameters(), expected.parameters(), strict=True):
+            torch.testing.assert_close(weight, reference, rtol=0, atol=1e-9, msg=name)
+    for split, own in zip(splits, alone, strict=True):
+        torch.testing.assert_close(split["optimizer_states"], own["optimizer_states"], rtol=1e-7, atol=1e-9)
+
+    # The checkpoints of models alone, joined to a stack's, and split again.
+    models_of_it = made()
+    for vae, own in zip(models_of_it, alone, strict=True):
+        vae.double().load_state_dict(own["state_dict"])
+    joined = Stack(models_of_it)
+    optimizer = joined.configure_optimizers()
+    joint = join_checkpoints(joined, alone)
+    optimizer.load_state_dict(joint["optimizer_states"][0])
+    joined.unstack()
+    for k, own in enumerate(alone):
+        split = split_checkpoint(joined, {**joint, "optimizer_states": [optimizer.state_dict()]}, k)
+        torch.testing.assert_close(split["optimizer_states"], own["optimizer_states"], rtol=0, atol=0)
+        torch.testing.assert_close(split["state_dict"], own["state_dict"], rtol=0, atol=0)

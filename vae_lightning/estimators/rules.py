@@ -108,5 +108,5 @@ def too_many_values(estimator: str, count: int) -> str:
     """Return that for latents of which not all values can be enumerated."""
     return (
         f"estimator={estimator}: must be another, or model.latent_dim smaller, because an image's latents have "
-        f"{count:.4g} values, above {LIMIT}"
+        f"{count:.5g} values, above {LIMIT}"
     )

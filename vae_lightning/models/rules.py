@@ -86,7 +86,7 @@ def check_choices(model: Mapping[str, Any]) -> None:
     if prior in priors.INDEPENDENT and latents is not None and posterior not in posteriors.FACTORISED:
         raise IncompatibleError(dependent_latents(posterior, prior))
     if model.get("prior_optimizer") is not None and prior in priors.WITHOUT_WEIGHTS:
-        raise IncompatibleError(no_weights(prior))
+        raise IncompatibleError(f"model.{no_weights(prior)}")
     if estimator in estimators.RULES:
         if posterior:
             _check_posterior(estimator, posterior, model)
