@@ -104,6 +104,27 @@ def test_each_row_of_the_traversals_moves_one_dimension_those_of_the_largest_kl_
         assert picture.heads == ["-3", "-2.4", "-1.8", "-1.2", "-0.6", "0", "0.6", "1.2", "1.8", "2.4", "3"]
 
 
+@pytest.mark.parametrize("layers", [1, 2])
+def test_traversals_of_binary_latents_flip_them_for_several_images(layers: int, images: Tensor) -> None:
+    two = {
+        key: {"_target_": f"vae_lightning.{key}s.TwoLayers"} for key in ("posterior", "prior")
+    }  # of Bernoulli variables
+    one = {"posterior": {"_target_": "vae_lightning.posteriors.Bernoulli"}}
+    estimator = {"_target_": "vae_lightning.estimators.DisARM"}
+    vae = Watched(latent_dim=2, seed=1, estimator=estimator, **(one if layers == 1 else two))
+    found = drawn(vae, images[:10])
+    picture, z = found["traversals"]
+    with torch.no_grad():
+        mean = vae.encode(images[:10]).mean[::2, :2]  # the layer that the decoder sees
+    for row in z.unflatten(0, (2, 5, 2)):
+        (dimension,) = (row - mean[:, None]).flatten(0, 1).any(0).nonzero().flatten().tolist()
+        assert row[..., dimension].tolist() == [[0, 1]] * 5
+        torch.testing.assert_close(row[..., 1 - dimension], mean[:, None, 1 - dimension].expand(5, 2))
+    assert picture.heads == ["0", "1"] * 5
+    assert picture.title == f"one dimension of {'z' if layers == 1 else 'z1'} per row, set to 0 and 1, for 5 images"
+    assert "manifold" not in found
+
+
 def test_the_manifold_is_of_the_priors_quantiles_one_dimension_to_the_right_the_other_upwards(images: Tensor) -> None:
     picture, z = drawn(Watched(latent_dim=2), images[:2])["manifold"]
     grid = Normal(0, 1).cdf(z).unflatten(0, (-1, picture.columns))  # rows from the top, columns, dimensions

@@ -23,6 +23,10 @@ PRIORS = sorted(path.stem for path in (CONF / "prior").glob("*.yaml"))
 CASES: dict[str, Mapping[str, Any]] = {
     **{name: {"posterior": name} for name in POSTERIORS},
     **{f"prior={name}": {"prior": name} for name in PRIORS},
+    "two layers": {
+        "posterior": {"_target_": "vae_lightning.posteriors.TwoLayers"},
+        "prior": {"_target_": "vae_lightning.priors.TwoLayers"},
+    },
     "conditional": {"classes": 10},
     "one dimension": {"latent_dim": 1},
 }
@@ -30,7 +34,8 @@ CASES: dict[str, Mapping[str, Any]] = {
 
 def explored(options: Mapping[str, Any], data: TinyImages | None = None) -> ExploredRun:
     chosen = {group: choice(group, name) for group, name in options.items() if isinstance(name, str)}
-    vae = VAE(**{"latent_dim": 3, "widths": [8], **options, **chosen}).eval()
+    estimator = {"_target_": "vae_lightning.estimators.LeaveOneOut"}  # which takes any posterior
+    vae = VAE(**{"latent_dim": 3, "widths": [8], "estimator": estimator, **options, **chosen}).eval()
     return ExploredRun("run", vae, data or TinyImages(batch_size=20, val_size=20), "test", images=20)
 
 
@@ -43,7 +48,7 @@ def choice(group: str, name: str) -> Any:
 
 def is_on_support(vae: VAE, z: Tensor) -> bool:
     """Whether latents are on the support, or in the hull of a discrete one."""
-    each = z.unflatten(-1, (vae.latent_dim, -1))
+    each = z.unflatten(-1, (vae.posterior.latent_dim, -1))
     match vae.posterior.support:
         case "positive numbers":
             return bool((z > 0).all())
@@ -66,21 +71,18 @@ def test_every_family_is_explored(name: str) -> None:
     vae, size = run.vae, run.mean.shape[1]
     assert sorted(run.order) == [*range(vae.latent_dim)]
     assert (run.kl is not None) == vae.factorised
-    assert sorted(run.numbers_in_order()) == [*range(size)]
+    # With two layers, those that the decoder sees.
+    assert sorted(run.numbers_in_order()) == [*range(vae.posterior.layer_sizes[0])]
     if run.kl is not None:
         assert run.kl[run.order].diff().le(0).all()
     torch.testing.assert_close(run.onto_support(run.mean), run.mean, rtol=1e-4, atol=1e-4)
     # Each slider moves its own variable over the prior's range, and stays on the support.
     for dimension in run.order:
         rows = run.traversal(run.mean[0], dimension)
-        assert len(rows) == (len(STEPS) if size == vae.latent_dim else size // vae.latent_dim)
+        assert len(rows) == (vae.posterior.values or len(STEPS))
         assert is_on_support(vae, rows)
-        assert (
-            rows[0]
-            .unflatten(-1, (vae.latent_dim, -1))[dimension]
-            .ne(rows[-1].unflatten(-1, (vae.latent_dim, -1))[dimension])
-            .any()
-        )
+        first, last = rows[[0, -1]].unflatten(-1, (vae.posterior.latent_dim, -1))[:, dimension]
+        assert first.ne(last).any()
     # A point can be dragged to the edges of the map and beyond.
     for kind in projections(size):
         if kind != "umap":

@@ -15,6 +15,8 @@ from vae_lightning.runs.training import train
 POSTERIORS = sorted(path.stem for path in (CONF / "posterior").glob("*.yaml"))
 CASES = {
     **{f"posterior={name}": [f"posterior={name}"] for name in POSTERIORS},
+    **{f"posterior={name}": [f"posterior={name}", "estimator=relax"] for name in ("bernoulli", "categorical")},
+    "model=two_layers": ["model=two_layers", "posterior=categorical", "prior=learned", "estimator=relax"],
     **{f"prior={name}": [f"prior={name}"] for name in ("mixture", "vamp", "flow", "learned")},
     "a temperature with a schedule": [
         "posterior=concrete_categorical",

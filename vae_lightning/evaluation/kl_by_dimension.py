@@ -31,7 +31,7 @@ def draw_kl(kl: Tensor, variances: Tensor, what: str = "images") -> Figure:
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     above.bar(range(len(kl)), kl[order].tolist(), color=colours)
     above.set_xlim(-0.6, max(len(kl), 8) - 0.4)  # fewer than 8 bars are as narrow as 8
-    above.set_ylim(0, max(1.05 * float(kl.max()), 0.01))
+    above.set_ylim(0, max(1.25 * float(kl.max()), 0.01))  # with room for the legend
     above.set_ylabel("KL, nats")
     above.ticklabel_format(axis="y", scilimits=SHORT)
     above.set_title(f"KL by dimension, mean over {what}; {float(kl.sum()):.2f} nats in total", fontsize=9, y=1)

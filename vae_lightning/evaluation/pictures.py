@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional as F
 
+from vae_lightning.data.selection import places
 from vae_lightning.models.eval_mode import eval_mode
 from vae_lightning.models.vae import VAE
 from vae_lightning.posteriors.posterior import Posterior
@@ -121,7 +122,9 @@ def pictures(
     - ``samples``: samples from the prior, always from the same noise, so that their progress can be seen.
     - ``traversals``: the first image's posterior mean with one latent variable at a time set to quantiles of the prior
       (from -3 to 3 for N(0, I)), one row for each of the ten with the largest KL, or with the largest variance of the
-      mean if the KL is not by dimension, or is not given and has no closed form.
+      mean if the KL is not by dimension, or is not given and has no closed form. Discrete variables take each of their
+      values, for several images side by side if they have few. With several layers of latents, the variables are those
+      of the layer that the decoder sees.
     - ``manifold``, if there are two latent dimensions: images decoded from the quantiles of the prior (Auto-Encoding
       Variational Bayes, Kingma and Welling, 2014, figure 4; https://arxiv.org/abs/1312.6114).
     - ``pseudo_inputs``, if the prior has learned such images.
@@ -152,7 +155,8 @@ def pictures(
         mean = posterior.mean
         sampled = prior.rsample(torch.randn(len(labels), prior.noise_size, generator=noise).to(mean))
         many = torch.randn(QUANTILE_SAMPLES, prior.noise_size, generator=noise).to(mean)
-        order = mean.var(0).unflatten(0, (vae.latent_dim, -1)).sum(-1) if len(mean) > 1 else torch.ones(vae.latent_dim)
+        seen = mean[:, : vae.posterior.layer_sizes[0]]
+        order = seen.var(0).unflatten(0, (vae.latent_dim, -1)).sum(-1) if len(seen) > 1 else torch.ones(vae.latent_dim)
         if kl is None:
             own = posterior.kl(prior)
             kl = None if own is None else own.cpu().double().mean(0)
@@ -160,12 +164,13 @@ def pictures(
             order = kl
         dimensions = order.argsort(descending=True, stable=True)[:DIMENSIONS].tolist()
         quantiles = prior.quantiles(LEVELS, many)
-        moved = [
-            vae.posterior.moved(mean[0], dimension, quantiles[:, dimension % quantiles.shape[1]])
-            for dimension in dimensions
-        ]
+        # As many images side by side as fill a row.
+        few = places(len(mean), max(1, len(LEVELS) // (vae.posterior.values or len(LEVELS))))
+        moved = _moved(vae, mean[few], dimensions, quantiles)
+        rows, count, values = moved.shape[:3]
         measure = "variance" if order is not kl else "KL"
-        target, heads = _heads(vae, quantiles, len(moved[0]))
+        layer = "z" if seen.shape == mean.shape else "z1"
+        target, heads = _heads(vae, quantiles, values)
         drawn = [
             Picture(
                 "reconstructions",
@@ -181,14 +186,15 @@ def pictures(
             ),
             Picture(
                 "traversals",
-                f"one dimension of z per row, set to {target}",
-                decoded(torch.cat(moved), images[:1]),
-                len(moved[0]),
+                f"one dimension of {layer} per row, set to {target}" + (f", for {count} images" if count > 1 else ""),
+                decoded(moved.flatten(0, 2), images[few].repeat_interleave(values, 0).repeat(rows, 1, 1, 1)),
+                count * values,
                 [f"dimension {dimension}, {measure} {order[dimension]:.2f}" for dimension in dimensions],
-                heads,
+                heads * count,
             ),
         ]
-        if vae.posterior.size == 2 and type(vae.posterior).moved is Posterior.moved:
+        real = not vae.posterior.values and type(vae.posterior).moved is Posterior.moved
+        if vae.posterior.size == 2 and real:
             first, second = prior.quantiles(torch.linspace(0.02, 0.98, SIDE), many).T
             z = torch.cartesian_prod(second.flip(0), first).flip(1)
             title = "the latent plane: dimension 0 to the right, dimension 1 upwards"
@@ -200,6 +206,22 @@ def pictures(
     return drawn
 
 
+def _moved(vae: VAE, mean: Tensor, dimensions: Sequence[int], quantiles: Tensor) -> Tensor:
+    """Return the latents of traversals, ``(dimensions, N, V, size)``.
+
+    Arguments:
+        vae: the model.
+        mean: the posterior means of N images, ``(N, size)``.
+        dimensions: the latent variables that are moved, one at a time.
+        quantiles: quantiles of the prior, ``(V, size)``.
+    """
+
+    def moved(each: Tensor, dimension: int) -> Tensor:
+        return vae.posterior.moved(each, dimension, quantiles[:, dimension % quantiles.shape[1]])
+
+    return torch.stack([torch.stack([moved(each, dimension) for each in mean]) for dimension in dimensions])
+
+
 def _heads(vae: VAE, quantiles: Tensor, columns: int) -> tuple[str, list[str]]:
     """Return what the columns of traversals are, and their labels.
 
@@ -208,8 +230,8 @@ def _heads(vae: VAE, quantiles: Tensor, columns: int) -> tuple[str, list[str]]:
         quantiles: quantiles of the prior, ``(V, size)``.
         columns: the number of columns.
     """
-    if vae.posterior.size != vae.latent_dim:
-        return "each of its categories", [*map(str, range(columns))]
+    if vae.posterior.values:
+        return "each of its categories" if vae.posterior.values > 2 else "0 and 1", [*map(str, range(columns))]
     if torch.allclose(quantiles, quantiles[:, :1], rtol=1e-4, atol=1e-5):
         return "the value above", _numbers(quantiles[:, 0], 2)
     return "a quantile of the prior", _numbers(LEVELS, 3)

@@ -54,7 +54,7 @@ class DecoderPanel:
         ui.label(f"Latent variables by {what}; a slider's scale is that of the prior").classes("hint")
         self._sliders: list[_Slider] = []
         self._list = ui.column().classes("sliders")
-        if len(side.z) == run.vae.latent_dim:
+        if not run.vae.posterior.values:
             with self._list, ui.element("div").classes("slider scale"):
                 ui.label()
                 ui.label("KL" if run.kl is not None else "")
@@ -107,14 +107,14 @@ class DecoderPanel:
 
 
 class _Slider:
-    """The slider of one latent variable: its positions are latents, at quantiles of the prior or categories."""
+    """The slider of one latent variable: its positions are latents, at quantiles of the prior or discrete values."""
 
     def __init__(self, side: Side, dimension: int) -> None:
         self._side, self._dimension = side, dimension
         run = side.run
-        each = len(side.z) // run.vae.latent_dim
-        self._categories = each if each > 1 else 0
-        low, high, step = (0, each - 1, 1) if self._categories else (float(STEPS[0]), float(STEPS[-1]), 0.05)
+        self._values, each = run.vae.posterior.values, len(side.z) // run.vae.posterior.latent_dim
+        self._numbers = slice(dimension * each, (dimension + 1) * each)
+        low, high, step = (0, self._values - 1, 1) if self._values else (float(STEPS[0]), float(STEPS[-1]), 0.05)
         with ui.element("div").classes("slider"):
             ui.label(f"z{dimension}").classes("name")
             ui.label("" if run.kl is None else f"{run.kl[dimension]:.2f}").classes("kl")
@@ -128,27 +128,20 @@ class _Slider:
 
     def _slide(self, event: GenericEventArguments) -> None:
         rows = self._side.run.traversal(self._side.z, self._dimension)
-        place = event.args if self._categories else (event.args - float(STEPS[0])) / 0.05
+        place = event.args if self._values else (event.args - float(STEPS[0])) / 0.05
         self._side.move(rows[min(max(round(place), 0), len(rows) - 1)], by=self)
         self._write()
 
     def follow(self) -> None:
         """Move to the position that is nearest to the latent."""
         rows = self._side.run.traversal(self._side.z, self._dimension)
-        numbers = slice(self._dimension * self._categories, (self._dimension + 1) * self._categories)
-        if not self._categories:
-            numbers = slice(self._dimension, self._dimension + 1)
-        nearest = int((rows - self._side.z)[:, numbers].abs().sum(-1).argmin())
-        self._slider.value = nearest if self._categories else float(STEPS[nearest])
+        nearest = int((rows - self._side.z)[:, self._numbers].abs().sum(-1).argmin())
+        self._slider.value = nearest if self._values else float(STEPS[nearest])
         self._write()
 
     def _write(self) -> None:
-        z = self._side.z
-        if self._categories:
-            own = z.view(-1, self._categories)[self._dimension]
-            self._value.text = f"category {int(own.argmax())}"
-        else:
-            self._value.text = f"{float(z[self._dimension]):.2f}"
+        own = self._side.z[self._numbers]
+        self._value.text = f"category {int(own.argmax())}" if len(own) > 1 else f"{float(own[0]):.2f}"
 
 
 def _button(icon: str, what: str, action: Callable[[], None]) -> None:

@@ -60,7 +60,8 @@ class ExploredRun:
         labels: ``(N,)``; None if the data have none.
         mean: the posterior means of the images, ``(N, size)``.
         kl: the mean KL of each latent variable in nats, ``(latent_dim,)``; None if it is not known by variable.
-        order: the latent variables by descending KL, or by descending variance of the mean where ``kl`` is None.
+        order: the latent variables by descending KL, or by descending variance of the mean where ``kl`` is None; with
+            several layers of latents, those of the layer that the decoder sees.
         range: the prior's quantiles at the ends of the sliders, ``(2, size)``.
 
     Raises:
@@ -79,7 +80,8 @@ class ExploredRun:
         noise = torch.randn(len(self.images), posterior.noise_size, generator=generator(vae.seed, "posterior"))
         kl = mean_kl(posterior, prior, noise)
         self.kl = kl if vae.factorised else None
-        spread_of = self.mean.var(0).unflatten(0, (vae.latent_dim, -1)).sum(-1)
+        seen = self.mean[:, : vae.posterior.layer_sizes[0]]
+        spread_of = seen.var(0).unflatten(0, (vae.latent_dim, -1)).sum(-1)
         self.order: list[int] = (spread_of if self.kl is None else kl).argsort(descending=True, stable=True).tolist()
         self._quantiles = self._prior.quantiles(torch.special.ndtr(STEPS), self._noise(QUANTILE_SAMPLES))
         self.range = self._quantiles[[0, -1]]
@@ -123,7 +125,7 @@ class ExploredRun:
     def traversal(self, z: Tensor, dimension: int) -> Tensor:
         """Return the latents along a slider, ``(V, size)``: one variable of ``z`` at the prior's quantiles.
 
-        Categorical variables have a row for each category.
+        Discrete variables have a row for each of their values.
         """
         quantiles = self._quantiles[:, dimension % self._quantiles.shape[1]]
         return self.vae.posterior.moved(z, dimension, quantiles)
@@ -171,7 +173,7 @@ class ExploredRun:
 
     def numbers_in_order(self) -> list[int]:
         """Return the places of the numbers that represent the latents, in the order of their latent variables."""
-        each = self.mean.shape[1] // self.vae.latent_dim
+        each = self.mean.shape[1] // self.vae.posterior.latent_dim
         return [number for variable in self.order for number in range(variable * each, (variable + 1) * each)]
 
     def label(self, index: int) -> int | None:

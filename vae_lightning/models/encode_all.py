@@ -16,5 +16,5 @@ def encode_all(vae: VAE, images: Tensor) -> tuple[Distribution, Distribution]:
     """Return the posteriors of images ``(N, C, H, W)``, encoded in eval mode, and the prior, both on the CPU."""
     weights = next(vae.parameters())
     with eval_mode(vae):
-        parts = [vae.encode(part.to(weights)).map(Tensor.cpu) for part in images.split(AT_ONCE)]
+        parts = [vae.encode(part.to(weights)).detach().map(Tensor.cpu) for part in images.split(AT_ONCE)]
         return type(parts[0]).concatenated(parts), vae.prior_distribution().detach().map(Tensor.cpu)

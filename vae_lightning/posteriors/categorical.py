@@ -121,9 +121,3 @@ class Categorical(Posterior):
     def standard(self, like: Tensor) -> CategoricalDistribution:
         """Return categories with equal probabilities."""
         return CategoricalDistribution(like.new_zeros(1, self.latent_dim, self.categories))
-
-    def moved(self, mean: Tensor, dimension: int, values: Tensor) -> Tensor:
-        """Return latents with one variable set to each of its categories, ``(categories, size)``."""
-        z = mean.view(self.latent_dim, self.categories).repeat(self.categories, 1, 1)
-        z[:, dimension] = torch.eye(self.categories).to(z)
-        return z.flatten(1)

@@ -81,6 +81,7 @@ class ConcreteBernoulli(Concrete):
 
     support = "binary vectors"
     any_batch = True
+    values = 2
     Hard, Relaxed = StraightThroughBernoulliDistribution, RelaxedBernoulliDistribution
     RelaxedWithDiscreteKL = RelaxedBernoulliWithDiscreteKL
 

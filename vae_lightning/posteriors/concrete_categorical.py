@@ -108,7 +108,7 @@ class ConcreteCategorical(Concrete):
     @checked
     def __init__(self, latent_dim: int, categories: int = 10, **options: Unpack[ConcreteOptions]) -> None:
         super().__init__(latent_dim, **options)
-        self.categories = categories
+        self.categories = self.values = categories
 
     @property
     def size(self) -> int:
@@ -120,9 +120,3 @@ class ConcreteCategorical(Concrete):
     def standard(self, like: Tensor) -> Distribution:
         """Return categories with equal probabilities."""
         return self._of(like.new_zeros(1, self.latent_dim, self.categories), like)
-
-    def moved(self, mean: Tensor, dimension: int, values: Tensor) -> Tensor:
-        """Return latents with one variable set to each of its categories, ``(categories, size)``."""
-        z = mean.view(self.latent_dim, self.categories).repeat(self.categories, 1, 1)
-        z[:, dimension] = torch.eye(self.categories).to(z)
-        return z.flatten(1)

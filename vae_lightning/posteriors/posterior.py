@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from vae_lightning.posteriors.distribution import Distribution
@@ -32,8 +33,8 @@ class Posterior(nn.Module, ABC):
     # Whether a sample is a differentiable function of the parameters; otherwise an estimator must find another way.
     differentiable: ClassVar[bool] = True
 
-    # Number of values of a discrete latent variable.
-    values: int
+    # Number of values of a discrete latent variable; 0: the variables are not discrete.
+    values: int = 0
 
     # Whether the family and its distributions accept any number of leading batch dimensions, those of its own weights
     # included: a stack then evaluates all models at once. Each class sets this itself; it is not inherited.
@@ -95,11 +96,17 @@ class Posterior(nn.Module, ABC):
         Arguments:
             mean: ``(size,)``.
             dimension: index of the latent variable.
-            values: ``(V,)``: quantiles of the prior.
+            values: ``(V,)``: quantiles of the prior; a discrete variable takes each of its values instead.
 
         Returns:
             ``(V, size)``, on the support.
         """
-        z = mean.repeat(len(values), 1)
-        z[:, dimension] = values
-        return z
+        if not self.values:
+            z = mean.repeat(len(values), 1)
+            z[:, dimension] = values
+            return z
+        by_variable = mean.view(self.latent_dim, -1).repeat(self.values, 1, 1)
+        count = by_variable.shape[-1]
+        states = torch.eye(count) if count > 1 else torch.arange(self.values)[:, None]
+        by_variable[:, dimension] = states.to(mean)
+        return by_variable.flatten(1)

@@ -195,10 +195,3 @@ class TwoLayers(Posterior):
     def standard(self, like: Tensor) -> Distribution:
         """Return that of one layer, for both."""
         return self.layer.standard(like).map(lambda tensor: torch.cat([tensor, tensor], 1))
-
-    def moved(self, mean: Tensor, dimension: int, values: Tensor) -> Tensor:
-        layer, variable = divmod(dimension, self.layer.latent_dim)
-        parts = [*mean.chunk(2)]
-        rows = self.layer.moved(parts[layer], variable, values)
-        parts[layer] = rows
-        return torch.cat([part.expand(len(rows), -1) for part in parts], 1)
