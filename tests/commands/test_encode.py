@@ -82,9 +82,11 @@ def test_the_formats_agree(run: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert np.array_equal(names["mean"], arrays["mean"])
 
 
-@pytest.mark.parametrize("name", sorted(SUPPORTS))
+@pytest.mark.parametrize("name", [*sorted(SUPPORTS), "TwoLayers"])
 def test_every_posterior_has_its_parameters_and_its_kl_if_it_is_known(name: str) -> None:
-    vae = VAE(latent_dim=3, widths=[8], posterior={"_target_": f"vae_lightning.posteriors.{name}"})
+    estimator = {"_target_": "vae_lightning.estimators.LeaveOneOut"}  # which takes any posterior
+    posterior_node = {"_target_": f"vae_lightning.posteriors.{name}"}
+    vae = VAE(latent_dim=3, widths=[8], posterior=posterior_node, estimator=estimator)
     arrays = encode_data(vae, TinyImages(val_size=20, eval_batch_size=7))
     assert {len(values) for values in arrays.values()} == {80}
     with eval_mode(vae):
