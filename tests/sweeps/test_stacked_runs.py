@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import SMALL, check_same_bits, kill_after
+from conftest import SMALL, check_same_bits, kill_after, losses
 from matplotlib.image import imread
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from warm_process import run_command
@@ -32,6 +32,7 @@ OPTIONS = [
     "sweep.name=s",
 ]
 STACKED = "hydra/launcher=stacked"
+SECONDS = ("seconds", "fit_seconds", "total_seconds", "speed/step_seconds")
 TIMES = ("speed/images_per_second", "seconds")  # measurements, which are never the same
 OF_STACK = ("validated",)  # a checksum of the weights of all its models
 
@@ -59,7 +60,7 @@ def check_close(found: Path, expected: Path) -> None:
     pd.testing.assert_frame_equal(*rows, rtol=TOLERANCE, check_exact=False)
     metrics = [json.loads((run / "metrics.json").read_text()) for run in (found, expected)]
     assert metrics[0].keys() == metrics[1].keys()
-    for name in set(metrics[0]) - {"fit_seconds", "total_seconds"}:
+    for name in losses(metrics[0]):
         assert metrics[0][name] == pytest.approx(metrics[1][name], rel=TOLERANCE), name
     for which in ("last", "previous", "best"):
         contents = [torch.load(run / f"checkpoints/{which}.ckpt", weights_only=True) for run in (found, expected)]
@@ -131,7 +132,7 @@ def test_each_run_directory_holds_what_it_would_have_held_alone(sweeps: dict[str
         descriptions = [json.loads((run / "job.json").read_text()) for run in (stacked, alone)]
         assert descriptions[0]["axes"] == descriptions[1]["axes"]
         assert json.loads((stacked / "environment.json").read_text())["stack"]["models"] == 4
-    tables = [read_jobs(sweeps[name]).drop(columns=["seconds", "fit_seconds", "total_seconds"]) for name in sweeps]
+    tables = [read_jobs(sweeps[name]).drop(columns=[*SECONDS]) for name in sweeps]
     pd.testing.assert_frame_equal(*tables, rtol=TOLERANCE, check_exact=False)
 
 

@@ -29,7 +29,7 @@ class Curves(Callback):
 
     Arguments:
         table: the CSV file; its columns are ``epoch`` (from 0), ``step`` (optimiser steps) and every metric except
-            ``speed/``, so that the same run writes the same table.
+            ``speed/`` and seconds, so that the same run writes the same table.
         picture: the PNG file.
 
     Raises:
@@ -104,7 +104,10 @@ class Curves(Callback):
 
     def _write(self, trainer: Trainer) -> None:
         if trainer.is_global_zero:
-            columns = dict.fromkeys(name for row in self.rows for name in row if not name.startswith("speed/"))
+            names = (name for row in self.rows for name in row)
+            columns = dict.fromkeys(
+                name for name in names if not (name.startswith("speed/") or name.endswith("/seconds"))
+            )
             text = io.StringIO()
             writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
             writer.writeheader()

@@ -1,6 +1,6 @@
 """Rules for the arguments of callbacks."""
 
-from vae_lightning.config.rules import Rule, boolean, integer, number, one_of, optional, target, text
+from vae_lightning.config.rules import Rule, boolean, choice, choices, integer, number, one_of, optional, target, text
 from vae_lightning.evaluation.rules import PROBE
 
 RULES: dict[str, dict[str, Rule]] = {
@@ -26,6 +26,11 @@ RULES: dict[str, dict[str, Rule]] = {
         "estimates": integer(at_least=2),
         "references": integer(at_least=2),
         "reference_posterior": optional(target),
+        "estimators": optional(choices("estimator")),
+        "reference": optional(choice("estimator")),
+        "own_steps": integer(at_least=1),
+        "every_n_steps": optional(integer(at_least=1)),
+        "picture": optional(text),
     },
     "LinearProbe": {
         "every_n_epochs": optional(integer(at_least=1)),

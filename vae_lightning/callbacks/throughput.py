@@ -18,7 +18,7 @@ class Throughput(Callback):
 
     The images of all processes count; the time for validation, pictures and checkpoints does not. For a
     :class:`vae_lightning.models.Stack`, each model's speed is logged as ``0/speed/images_per_second`` and so on, and is
-    computed with the model's share of the time.
+    computed with the model's share of the time. A batch's images divided by it are the seconds of an optimiser step.
     """
 
     works_in_blocks = True

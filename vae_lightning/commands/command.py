@@ -14,6 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from vae_lightning.commands.arguments import hydra_arguments
+from vae_lightning.config.choices import CONF
 from vae_lightning.config.hydra_versions import MAIN, register_resolver
 from vae_lightning.config.refusal import REFUSALS, end_unread, refuse, remove_empty
 from vae_lightning.signals import Interrupted, interruption_kept
@@ -21,13 +22,9 @@ from vae_lightning.terminal import clear
 
 __all__ = ["CONF", "run_command"]
 
-_PACKAGE = Path(__file__).parents[1]
-# A wheel holds the configurations inside the package, a source tree beside it.
-CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
-
 # The folder of our plugins: Hydra looks for a namespace package, hydra_plugins, on the path. It goes last, even if it
 # is already there, because Hydra imports plugins in the path's order and ours replace what others have stored.
-_PLUGINS = str(_PACKAGE / "_plugins")
+_PLUGINS = str(Path(__file__).parents[1] / "_plugins")
 sys.path[:] = [*(folder for folder in sys.path if folder != _PLUGINS), _PLUGINS]
 
 # Hydra copies its sources for each composition, and for each group that --help or a completion lists. With them it

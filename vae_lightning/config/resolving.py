@@ -6,6 +6,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from vae_lightning.config.choices import with_choices
 from vae_lightning.config.hydra_versions import register_resolver
 
 __all__ = ["as_written", "key_names", "resolved"]
@@ -15,8 +16,12 @@ register_resolver("name_of", lambda path: Path(path).name, replace=True)
 
 
 def resolved(cfg: DictConfig) -> dict[str, Any]:
-    """Return the configuration as plain dicts and lists, with all interpolations resolved."""
-    container = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=False)
+    """Return the configuration as plain dicts and lists, with interpolations resolved and named choices read.
+
+    Raises:
+        InputError: if there is no choice of a name (:func:`vae_lightning.config.choices.with_choices`).
+    """
+    container = with_choices(OmegaConf.to_container(cfg, resolve=True, throw_on_missing=False))
     assert isinstance(container, dict)
     return {str(key): value for key, value in container.items()}
 

@@ -17,6 +17,8 @@ __all__ = [
     "check",
     "check_choice",
     "check_digits",
+    "choice",
+    "choices",
     "either",
     "integer",
     "mapping",
@@ -41,11 +43,13 @@ class Rule:
         allowed: description that completes "must be".
         accepts: predicate for the allowed values.
         schema: the same as a JSON Schema, as far as a schema can express it.
+        group: the group of ``conf`` whose files a configuration may name instead of a value; empty if there is none.
     """
 
     allowed: str
     accepts: Callable[[Any], bool]
     schema: Mapping[str, Any] = field(default_factory=dict)
+    group: str = ""
 
 
 def integer(at_least: int, at_most: int | None = None) -> Rule:
@@ -99,6 +103,7 @@ def optional(rule: Rule) -> Rule:
         f"{rule.allowed}, or null",
         lambda value: value is None or rule.accepts(value),
         {"anyOf": [rule.schema, {"type": "null"}]},
+        rule.group,
     )
 
 
@@ -160,6 +165,35 @@ target = Rule(
     lambda value: isinstance(value, Mapping) and text.accepts(value.get("_target_")) and _is_plain({**value}),
     {"type": "object", "required": ["_target_"]},
 )
+
+
+def choice(group: str) -> Rule:
+    """Allow a mapping with ``_target_``; in a configuration, also the name of a file of a group."""
+    return Rule(
+        f"the name of a file of conf/{group}, or {target.allowed}",
+        target.accepts,
+        {"anyOf": [target.schema, {"type": "string"}]},
+        group,
+    )
+
+
+def choices(group: str) -> Rule:
+    """Allow a mapping of names to mappings with ``_target_``; in a configuration, also names of files of a group."""
+    return Rule(
+        f"a list of names of files of conf/{group}, or a mapping of names without / to mappings with _target_",
+        lambda value: (
+            isinstance(value, Mapping)
+            and len(value) > 0
+            and all(text.accepts(key) and "/" not in key and target.accepts(node) for key, node in value.items())
+        ),
+        {
+            "anyOf": [
+                {"type": "array", "items": {"type": "string"}, "minItems": 1},
+                {"type": "object", "additionalProperties": target.schema, "minProperties": 1},
+            ]
+        },
+        group,
+    )
 
 
 def check_digits(node: Any, key: str = "") -> None:

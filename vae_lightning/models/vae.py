@@ -185,8 +185,8 @@ class VAE(Trainable):
                 # An image for each class, which the encoder sees on top of the image: for a linear layer, this is as
                 # general as further inputs for the label.
                 self.class_images = nn.Parameter(0.1 * torch.randn(classes, math.prod(self.image_shape)))
+            self._check_choices()  # before an estimator relies on them
             self.estimator.prepare(self.posterior, self.image_shape)
-        self._check_choices()
         self.configure_optimizers()  # so that bad arguments are refused now
 
     @classmethod

@@ -39,6 +39,12 @@ __all__ = ["closing_lines", "report_is_due", "write_report"]
 
 # Validation metrics of every configuration, and test metrics of the best one only.
 SHOWN = ["val/loss", "val/recon", "val/kl", "probe/val_acc"]
+# Where gradients are measured, also what an estimator is worth and what it costs.
+SHOWN_OF_GRADIENTS = ["gradient/bias", "gradient/variance", "speed/step_seconds"]
+STEP_SECONDS = (
+    "speed/step_seconds is the time of an optimiser step, without validation and measurements; for a job in a stack it "
+    "is the stack's, divided by its models."
+)
 SHOWN_OF_TEST = ["test/loss", "test/recon", "test/kl", "probe/test_acc"]
 PICTURES = {"val_loss", "probe_val_acc", "trade_off", "curves"}
 PICTURES |= {"history", "slices", "pairs", "parallel", "importances", "pruning", "pareto_front"}
@@ -77,6 +83,8 @@ def write_report(sweep: Path, objective: str | None = None) -> pd.DataFrame:
     counts = ", ".join(f"{count} {status}" for status, count in results["status"].value_counts().items())
     ranking = f"Ranked by {', '.join(search.objectives) if search else objective}"
     ranking += "; metrics are means over seeds ± standard deviation."
+    if "gradient/variance" in ranked:
+        ranking += f" {STEP_SECONDS}"
     head = f"{len(results)} jobs: {counts}. {_unranked(found) or ranking}{unread}"
     if search is not None:
         head = f"{search_counts(search)}. {head}"
@@ -193,7 +201,8 @@ def _tables(found: SweepResults, search: Search | None) -> list[tuple[str, pd.Da
     if search is not None:
         tables += search_tables(search)
     elif objective is not None and len(ranked):
-        columns = dict.fromkeys([objective, *SHOWN])
+        of_gradients = SHOWN_OF_GRADIENTS if "gradient/variance" in ranked else []
+        columns = dict.fromkeys([objective, *SHOWN, *of_gradients])
         tables.append(("Configurations, best first", _formatted(ranked, settings, list(columns))))
     incomplete = results[~results["status"].isin(ENDED)]
     if len(incomplete):

@@ -14,7 +14,7 @@ __all__ = ["ENDED", "SweepResults", "axis_column", "measured", "outcome", "rank"
 
 # Columns that an axis may not have: those of a job, of a configuration, and metrics.
 _COLUMNS = ("job", "group", "status", "why", "runs", "seconds", "epochs", "fit_seconds", "total_seconds")
-_METRICS = ("train/", "val/", "test/", "probe/", "gradient/")
+_METRICS = ("train/", "val/", "test/", "probe/", "gradient/", "speed/")
 # The statuses of jobs that need not run again.
 ENDED = ("complete", "pruned", "retried")
 
@@ -103,8 +103,9 @@ def axis_column(axis: str) -> str:
 def measured(metric: str, mean: float, std: float) -> str:
     """Return a metric as text, ``mean ± std`` with the digits that the metric deserves; empty if the mean is NaN."""
     digits = 4 if metric.endswith("_acc") else 2
-    deviation = "" if pd.isna(std) else f" ± {std:.{digits}f}"
-    return "" if pd.isna(mean) else f"{mean:.{digits}f}{deviation}"
+    small = digits == 2 and 0 < abs(mean) < 0.1
+    text, other = (f"{mean:#.3g}", f"{std:#.2g}") if small else (f"{mean:.{digits}f}", f"{std:.{digits}f}")
+    return "" if pd.isna(mean) else text + ("" if pd.isna(std) else f" ± {other}")
 
 
 def _table(jobs: Iterable[_Job]) -> pd.DataFrame:

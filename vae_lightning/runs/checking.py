@@ -7,7 +7,7 @@ from typing import Any
 from hydra.conf import HydraConf
 from omegaconf import DictConfig, OmegaConf
 
-from vae_lightning.config.errors import InputError
+from vae_lightning.config.errors import IncompatibleError, InputError
 from vae_lightning.config.resolving import key_names
 from vae_lightning.config.rules import check, check_choice, check_digits
 from vae_lightning.config.targets import check_targets
@@ -79,6 +79,7 @@ def check_config(config: Mapping[str, Any]) -> None:
     for name in by_name:
         check_targets(config[name], f"{name}.")
     check_choices(config["model"])
+    _check_estimators(config)
     check_val_size(config["data"])
     for group in ("callbacks", "logger"):
         for name, node in config[group].items():
@@ -95,6 +96,17 @@ def check_config(config: Mapping[str, Any]) -> None:
                 f"callbacks.{name}.C={node['C']}: must be one value, because validation chooses among several and "
                 "data.val_size=0"
             )
+
+
+def _check_estimators(config: Mapping[str, Any]) -> None:
+    """Refuse estimators whose gradients are to be measured although they do not go with the posterior."""
+    for name, node in config["callbacks"].items():
+        if isinstance(node, Mapping) and str(node.get("_target_")).endswith(".GradientStatistics"):
+            for label, estimator in (node.get("estimators") or {}).items():
+                try:
+                    check_choices({**config["model"], "estimator": estimator})
+                except IncompatibleError as error:
+                    raise IncompatibleError(f"callbacks.{name}.estimators.{label}: {error}") from error
 
 
 def _check_file_name(key: str, node: Mapping[str, Any]) -> None:

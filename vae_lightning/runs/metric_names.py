@@ -22,7 +22,7 @@ _OF_CALLBACKS: dict[str, set[str]] = {
     "vae_lightning.callbacks.Curves": set(),
     "vae_lightning.callbacks.EarlyStopping": set(),
     "vae_lightning.callbacks.Figures": set(),
-    "vae_lightning.callbacks.GradientStatistics": {f"gradient/{n}" for n in ("bias", "noise", "variance", "norm")},
+    "vae_lightning.callbacks.GradientStatistics": set(),  # those that it measures, see _gradients
     "vae_lightning.callbacks.LinearProbe": _PROBE,
     "vae_lightning.callbacks.Progress": set(),
     "vae_lightning.callbacks.Throughput": {"speed/images_per_second"},
@@ -43,7 +43,15 @@ def logged_names(model: Mapping[str, Any], callbacks: Mapping[str, Any]) -> set[
     targets = [current_name(str(node.get("_target_"))) for node in callbacks.values() if node]
     if current_name(str(model.get("_target_"))) not in _MODELS or not set(targets) <= set(_OF_CALLBACKS):
         return None
-    return _OF_MODELS.union(*(_OF_CALLBACKS[target] for target in targets))
+    return _OF_MODELS.union(*(_OF_CALLBACKS[target] for target in targets), *map(_gradients, callbacks.values()))
+
+
+def _gradients(node: Mapping[str, Any] | None) -> set[str]:
+    """Return the metrics of a callback that measures gradients; none of any other."""
+    if not node or current_name(str(node.get("_target_"))) != "vae_lightning.callbacks.GradientStatistics":
+        return set()
+    prefixes = [f"gradient/{name}/" for name in node.get("estimators") or ()] or ["gradient/"]
+    return {f"{prefix}{name}" for prefix in prefixes for name in ("bias", "noise", "variance", "norm", "seconds")}
 
 
 def check_metric_names(config: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import fmean
 from typing import Any, TypeVar
 
 from lightning.pytorch import Callback, LightningDataModule
@@ -13,9 +14,11 @@ from omegaconf import OmegaConf
 
 from vae_lightning.callbacks.curves import Curves
 from vae_lightning.callbacks.early_stopping import EarlyStopping
+from vae_lightning.callbacks.gradient_statistics import GradientStatistics
 from vae_lightning.config.axes import axis_values
 from vae_lightning.config.errors import InputError
 from vae_lightning.config.targets import build, find_class
+from vae_lightning.models.vae import VAE
 from vae_lightning.runs.checkpoints import weights_epoch
 from vae_lightning.runs.directory import (
     CONFIG,
@@ -85,9 +88,19 @@ class Run:
         Likewise, ``model.classes=auto`` is the number of their classes.
 
         Raises:
-            InputError: if the model cannot be built, expects images of another shape, or the data do not say how many
-                classes there are.
+            InputError: if the model cannot be built, expects images of another shape, the data do not say how many
+                classes there are, or estimators whose gradients are measured do not go with the model.
         """
+        model = self._built(data, base)
+        for name, callback in self.callbacks.items():
+            if isinstance(callback, GradientStatistics) and isinstance(model, VAE):
+                try:
+                    callback.check(model)
+                except InputError as error:
+                    raise InputError(f"callbacks.{name}.{error}") from error
+        return model
+
+    def _built(self, data: object, base: type[T]) -> T:
         node, shape = self.config["model"], getattr(data, "image_shape", None)
         if node.get("classes") is not None and getattr(data, "classes", 0) is None:
             raise InputError(f"model.classes={node['classes']}: must be null, because the data have no labels")
@@ -158,7 +171,19 @@ class Run:
         found = {name: float(value) for stage in stages for name, value in everything.items() if name.startswith(stage)}
         for each in stopping:
             found |= each.outcome
-        return found | self._best()
+        return found | self._speed() | self._best()
+
+    def _speed(self) -> dict[str, float]:
+        """Return the seconds of an optimiser step, the mean over the epochs that the curves have.
+
+        That of a run in a stack is its share of the time, because its images per second are those of all its models.
+        """
+        name, batch = "speed/images_per_second", self.config["data"].get("batch_size")
+        for callback in self.callbacks.values():
+            if isinstance(callback, Curves) and batch is not None:
+                each = [batch / row[name] for row in callback.rows if row.get(name)]
+                return {"speed/step_seconds": fmean(each)} if each else {}
+        return {}
 
     def _best(self) -> dict[str, float]:
         """Return the best epoch, counted from 1, and the value of its metric, for each metric that is monitored."""

@@ -30,6 +30,7 @@ _LATER_CHOICES = {
 }
 _LATER = {**_LATER_CHOICES, "compile": False}
 _LATER_OF_MODEL = {**_LATER_CHOICES, "classes": None, "prior_optimizer": None}
+_LATER_OF_GRADIENTS = {"estimators": None, "reference": None, "own_steps": 100, "every_n_steps": None, "picture": None}
 # A run of an earlier version goes on with the precision that it had, whatever is asked for.
 _LATER_OF_TRAINER = {"matmul_precision": "auto"}
 
@@ -155,8 +156,16 @@ def _comparable(config: Mapping[str, Any]) -> dict[str, Any]:
         **config,
         "model": {**_LATER_OF_MODEL, **config.get("model", {})},
         "trainer": {**_LATER_OF_TRAINER, **config.get("trainer", {})},
+        "callbacks": {name: _with_later(node) for name, node in config.get("callbacks", {}).items()},
     }
     return relocated(with_current_names(complete), ".")
+
+
+def _with_later(callback: Any) -> Any:
+    """Return the node of a callback with the arguments that were added later; a picture changes no metric."""
+    if not isinstance(callback, Mapping) or not str(callback.get("_target_")).endswith(".GradientStatistics"):
+        return callback
+    return {**_LATER_OF_GRADIENTS, **callback, "picture": None}
 
 
 def relocated(config: Mapping[str, Any], folder: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Views of a stack's Trainer, loggers, checkpoints and callbacks for each of its runs."""
 
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
+from copy import copy, deepcopy
 from typing import Any
 
 import lightning.pytorch as pl
@@ -31,7 +31,7 @@ class _TrainerView:
     should_stop = False
 
     def __init__(self, trainer: pl.Trainer, run: StackedRun, place: int, metrics: dict[str, Tensor]) -> None:
-        self._trainer, self._place = trainer, place
+        self._trainer, self._place, self._seed = trainer, place, run.config["data"]["seed"]
         self.callbacks = self.checkpoint_callbacks = run.own_callbacks
         self.loggers, self.callback_metrics = [*run.loggers.values()], metrics
         if run.fit is not None:  # perhaps before others
@@ -40,7 +40,9 @@ class _TrainerView:
     @property
     def datamodule(self) -> ImageDataModule:
         stacked: StackData = self._trainer.datamodule  # type: ignore[attr-defined]
-        return stacked.data
+        data = copy(stacked.data)
+        data.seed = self._seed
+        return data
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._trainer, name)
@@ -277,11 +279,30 @@ class CallbackViews(Checkpoint):
         for place in stack.places if places is None else places:
             run = self.runs[place]
             own_trainer = _TrainerView(trainer, run, place, metrics[place])
+            run.vae.log_dict = _logged_by(stack, place, metrics[place])  # type: ignore[method-assign]
             try:
                 for callback in run.own_callbacks if run.active else ():
                     getattr(callback, hook)(own_trainer, run.vae, **arguments)
             except Exception as error:  # e.g. a full disk or a read-only folder: the other runs continue
                 run.error = error
+            finally:
+                del run.vae.log_dict
             if own_trainer.should_stop and run.active:
                 stopped.add(place)
         return stopped
+
+
+def _logged_by(stack: Stack, place: int, metrics: dict[str, Tensor]) -> Callable[..., None]:
+    """Return the ``log_dict`` of one run's model, which has no Trainer: the stack logs for it.
+
+    Arguments:
+        stack: the stack.
+        place: the run's place.
+        metrics: what the run's callbacks see as the Trainer's metrics, to which those logged are added.
+    """
+
+    def log_dict(values: Mapping[str, Tensor], **options: Any) -> None:
+        metrics.update(values)
+        stack.log_dict({f"{place}/{name}": value for name, value in values.items()}, **options)
+
+    return log_dict

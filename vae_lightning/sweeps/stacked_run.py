@@ -11,6 +11,7 @@ from vae_lightning.callbacks.curves import Curves
 from vae_lightning.callbacks.decoder_bias import DecoderBias
 from vae_lightning.callbacks.early_stopping import EarlyStopping
 from vae_lightning.callbacks.figures import Figures
+from vae_lightning.callbacks.gradient_statistics import GradientStatistics
 from vae_lightning.callbacks.linear_probe import LinearProbe
 from vae_lightning.callbacks.progress import Progress
 from vae_lightning.callbacks.throughput import Throughput
@@ -25,7 +26,7 @@ __all__ = ["COMMON_CALLBACKS", "OWN_CALLBACKS", "StackedRun"]
 # Callbacks that serve all models of a stack at once, and callbacks that each run has for itself, with its own view of
 # the Trainer.
 COMMON_CALLBACKS = (DecoderBias, LinearProbe, Progress, Throughput)
-OWN_CALLBACKS = (Curves, EarlyStopping, Figures, ModelCheckpoint)
+OWN_CALLBACKS = (Curves, EarlyStopping, Figures, GradientStatistics, ModelCheckpoint)
 
 
 class StackedRun(Run):

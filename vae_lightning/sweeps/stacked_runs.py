@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from vae_lightning.callbacks.fit_record import FitRecord
+from vae_lightning.callbacks.gradient_statistics import GradientStatistics
 from vae_lightning.callbacks.interruption import Interruption
 from vae_lightning.config.errors import InputError
 from vae_lightning.config.targets import build
@@ -61,6 +62,9 @@ def train_stacked(runs: Sequence[StackedRun], epoch_end: EpochEnd | None = None)
         log.info("the stack resumes after epoch %d", runs[0].state["epoch"] + 1)
     for run in runs:
         run.fit = run.finished_fit(run.state)
+    for callback in runs[0].own_callbacks:
+        if isinstance(callback, GradientStatistics):
+            callback.announce(runs[0].vae)
     if len({run.fit is None for run in runs}) > 1:
         raise InputError(f"{runs[0].directory}: some fits of this stack have ended, and others have not")
     stack = Stack([run.vae for run in runs])

@@ -138,6 +138,11 @@ def check_stackable(config: Mapping[str, Any]) -> None:
         key = f"callbacks.{name}._target_"
         if node and find_class(key, node.get("_target_"), Callback) not in COMMON_CALLBACKS + OWN_CALLBACKS:
             raise InputError(f"{key}={node['_target_']}: must be a callback that is known to work in a stack")
+        if (node or {}).get("every_n_steps") is not None:
+            raise InputError(
+                f"callbacks.{name}.every_n_steps={node['every_n_steps']}: must be null for a stack, whose models are "
+                "apart only after epochs"
+            )
 
 
 def resumable_epochs(config: Mapping[str, Any], starts_over: bool = True) -> dict[int, Path | None]:

@@ -26,6 +26,17 @@ LAYOUT = {
         "images per second": ["Multiline", ["^speed/images_per_second$"]],
     },
 }
+# Of runs that measure gradients: a chart with all estimators.
+GRADIENTS = {
+    "gradients": {
+        title: ["Multiline", [f"^gradient/([^/]+/)?{name}$"]]
+        for title, name in {
+            "variance, relative to the squared norm": "variance",
+            "bias, relative to the norm": "bias",
+            "seconds": "seconds",
+        }.items()
+    }
+}
 
 
 def show_config(
@@ -48,7 +59,9 @@ def show_config(
             if not resumes:
                 lines = OmegaConf.to_yaml(dict(config)).splitlines()
                 logger.experiment.add_text("config", "\n".join(f"    {line}" for line in lines), 0)
-                logger.experiment.add_custom_scalars(LAYOUT)
+                nodes = [node for node in config["callbacks"].values() if node]
+                measured = any(str(node["_target_"]).endswith(".GradientStatistics") for node in nodes)
+                logger.experiment.add_custom_scalars({**LAYOUT, **(GRADIENTS if measured else {})})
                 logger.save()
         elif isinstance(logger, WandbLogger) or (isinstance(logger, MLFlowLogger) and not _logged_parameters(logger)):
             logger.log_hyperparams(dict(config))
