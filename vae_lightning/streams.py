@@ -25,7 +25,7 @@ def stream_seed(seed: int, name: str, *indices: int) -> int:
     - ``"split"``: the choice of the validation images;
     - ``"pixels"``: the pixels of images that are binarised during training, by epoch;
     - ``"binarisation"``: the pixels of images that are binarised once, by split;
-    - ``"gradient"``: the noise of the latents for comparisons of gradients, by epoch and estimator.
+    - ``"gradient"``: the noise of the latents for comparisons of gradients, by epoch (or step) and purpose.
 
     Neighbouring seeds and indices give unrelated streams, because the key is hashed.
     """

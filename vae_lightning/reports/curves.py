@@ -83,7 +83,7 @@ def draw_sweep_curves(
             marker = "." if len(line) <= 30 else None
             axes.plot(line.index + 1, line, color=colour, marker=marker, linewidth=1.2, label=label)
             band = deviation[name].reindex(line.index).fillna(0) if name in mean else line
-            if band.any():
+            if band.any() and name != "gradient/bias":  # which has its noise instead
                 axes.fill_between(line.index + 1, line - band, line + band, color=colour, alpha=0.2, lw=0)
             if name == "gradient/bias" and "gradient/noise" in mean:
                 noise = mean["gradient/noise"].dropna()
@@ -93,6 +93,11 @@ def draw_sweep_curves(
         axes.set_yscale(**scale)
         if scale["value"] == "linear" and (limits := late_range(drawn)) is not None:
             axes.set_ylim(limits)
+        elif scale["value"] == "symlog":
+            axes.set_ylim(bottom=0)
+        elif positive := [value for each in coloured.values() for value in each[0].get(name, []) if value > 0]:
+            # A band may reach below 0, where a logarithmic axis ends nowhere.
+            axes.set_ylim(bottom=min(positive) / 2)
         axes.set_title(name, fontsize=9)
         axes.set_xlabel("epoch")
         axes.set_ylabel(unit, fontsize=8)

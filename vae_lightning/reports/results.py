@@ -101,11 +101,14 @@ def axis_column(axis: str) -> str:
 
 
 def measured(metric: str, mean: float, std: float) -> str:
-    """Return a metric as text, ``mean ± std`` with the digits that the metric deserves; empty if the mean is NaN."""
+    """Return a metric as text, ``mean ± std`` with the digits that the metric deserves; empty if the mean is NaN.
+
+    The jobs of a stack share its time, which has no deviation.
+    """
     digits = 4 if metric.endswith("_acc") else 2
     small = digits == 2 and 0 < abs(mean) < 0.1
     text, other = (f"{mean:#.3g}", f"{std:#.2g}") if small else (f"{mean:.{digits}f}", f"{std:.{digits}f}")
-    return "" if pd.isna(mean) else text + ("" if pd.isna(std) else f" ± {other}")
+    return "" if pd.isna(mean) else text + ("" if pd.isna(std) or (small and std == 0) else f" ± {other}")
 
 
 def _table(jobs: Iterable[_Job]) -> pd.DataFrame:
