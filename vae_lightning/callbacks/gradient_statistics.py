@@ -12,6 +12,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from vae_lightning.config.arguments import checked
+from vae_lightning.config.choices import with_choices
 from vae_lightning.config.errors import InputError
 from vae_lightning.evaluation.gradient_curves import as_image, draw_gradient_curves
 from vae_lightning.evaluation.gradient_error import (
@@ -59,9 +60,10 @@ class GradientStatistics(Callback):
         references: number of gradients drawn from the reference estimator; an exact one is computed once.
         reference_posterior: ``_target_``, a :class:`vae_lightning.posteriors.Posterior` of the same parameters, and its
             arguments: the reference's, to find the bias of a posterior's own samples; None for the model's.
-        estimators: by name, ``_target_``, a :class:`vae_lightning.estimators.Estimator`, and its arguments; None for
-            the model's own, whose metrics have no name in between.
-        reference: such a node, of an unbiased estimator without weights of its own; None for the choice above.
+        estimators: names of files in ``conf/estimator``, or by name ``_target_``, a
+            :class:`vae_lightning.estimators.Estimator`, and its arguments; None for the model's own, whose metrics have
+            no name in between.
+        reference: one of both, an unbiased estimator without weights of its own; None for the choice above.
         own_steps: number of steps that the estimators' own weights take before each measurement, with batches of as
             many images as are measured.
         every_n_steps: optimiser steps between further measurements within an epoch, which go to the loggers and the
@@ -85,15 +87,19 @@ class GradientStatistics(Callback):
         estimates: int = 1000,
         references: int = 500,
         reference_posterior: Mapping[str, Any] | None = None,
-        estimators: Mapping[str, Mapping[str, Any]] | None = None,
-        reference: Mapping[str, Any] | None = None,
+        estimators: Sequence[str] | Mapping[str, Mapping[str, Any]] | None = None,
+        reference: str | Mapping[str, Any] | None = None,
         own_steps: int = 100,
         every_n_steps: int | None = None,
         picture: str | None = None,
     ) -> None:
         self.every_n_epochs, self.every_n_steps, self.images = every_n_epochs, every_n_steps, images
         self.estimates, self.references, self.reference_posterior = estimates, references, reference_posterior
-        self.estimators, self.reference, self.own_steps = estimators, reference, own_steps
+        self.own_steps = own_steps
+        named = {"_target_": f"{__name__}.GradientStatistics", "estimators": estimators, "reference": reference}
+        nodes = with_choices(named)
+        self.estimators: Mapping[str, Mapping[str, Any]] | None = nodes["estimators"]
+        self.reference: Mapping[str, Any] | None = nodes["reference"]
         self.picture = None if picture is None else Path(picture)
         # Otherwise it looks between steps, for which a block of them has no room.
         self.works_in_blocks = every_n_steps is None

@@ -38,7 +38,7 @@ def with_choices(node: Any, path: str = "") -> Any:
         group = rules[key].group if key in rules else ""
         if group and isinstance(child, str):
             child = _choice(group, child, f"{path}{key}={child}")
-        elif group and isinstance(child, list) and all(isinstance(name, str) for name in child):
+        elif group and isinstance(child, list | tuple) and child and all(isinstance(name, str) for name in child):
             child = {name: _choice(group, name, f"{path}{key}=[{','.join(child)}]") for name in child}
         found[key] = with_choices(child, f"{path}{key}.")
     return found
@@ -51,7 +51,8 @@ def _choice(group: str, name: str, given: str) -> dict[str, Any]:
     file = next(file for folder in folders if (file := folder / group / f"{name}.yaml").is_file())
     content: Any = OmegaConf.to_container(OmegaConf.load(file))
     based: Sequence[str] = [base for base in content.pop("defaults", []) if base != "_self_"]
-    return {key: value for base in based for key, value in _choice(group, base, given).items()} | content
+    whole: dict[str, Any] = {key: value for base in based for key, value in _choice(group, base, given).items()}
+    return whole | content
 
 
 def _folders() -> list[Path]:

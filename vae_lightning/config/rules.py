@@ -168,28 +168,33 @@ target = Rule(
 
 
 def choice(group: str) -> Rule:
-    """Allow a mapping with ``_target_``; in a configuration, also the name of a file of a group."""
-    return Rule(
-        f"the name of a file of conf/{group}, or {target.allowed}",
-        target.accepts,
-        {"anyOf": [target.schema, {"type": "string"}]},
-        group,
+    """Allow the name of a file of a group, or a mapping with ``_target_``."""
+    return replace(
+        either(text, target), allowed=f"the name of a file of conf/{group}, or {target.allowed}", group=group
     )
 
 
 def choices(group: str) -> Rule:
-    """Allow a mapping of names to mappings with ``_target_``; in a configuration, also names of files of a group."""
+    """Allow a list of names of files of a group, or a mapping of names to mappings with ``_target_``."""
     return Rule(
         f"a list of names of files of conf/{group}, or a mapping of names without / to mappings with _target_",
         lambda value: (
-            isinstance(value, Mapping)
-            and len(value) > 0
-            and all(text.accepts(key) and "/" not in key and target.accepts(node) for key, node in value.items())
+            several(text).accepts(value)
+            or (
+                isinstance(value, Mapping)
+                and len(value) > 0
+                and all(text.accepts(key) and "/" not in key and target.accepts(node) for key, node in value.items())
+            )
         ),
         {
             "anyOf": [
-                {"type": "array", "items": {"type": "string"}, "minItems": 1},
-                {"type": "object", "additionalProperties": target.schema, "minProperties": 1},
+                several(text).schema,
+                {
+                    "type": "object",
+                    "propertyNames": {"pattern": "^[^/]+$"},
+                    "additionalProperties": target.schema,
+                    "minProperties": 1,
+                },
             ]
         },
         group,

@@ -40,7 +40,7 @@ __all__ = ["closing_lines", "report_is_due", "write_report"]
 # Validation metrics of every configuration, and test metrics of the best one only.
 SHOWN = ["val/loss", "val/recon", "val/kl", "probe/val_acc"]
 # Where gradients are measured, also what an estimator is worth and what it costs.
-SHOWN_OF_GRADIENTS = ["gradient/bias", "gradient/variance", "speed/step_seconds"]
+SHOWN_OF_GRADIENTS = ["gradient/bias", "gradient/noise", "gradient/variance", "speed/step_seconds"]
 STEP_SECONDS = (
     "speed/step_seconds is the time of an optimiser step, without validation and measurements; for a job in a stack it "
     "is the stack's, divided by its models."

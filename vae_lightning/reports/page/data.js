@@ -21,7 +21,7 @@ function measured(metric, [mean, std]) {
   if (mean === null) return "";
   const digits = metric.endsWith("_acc") ? 4 : 2;
   const text = (value, small) => (mean !== 0 && Math.abs(mean) < 0.1 && digits === 2 ? value.toPrecision(small) : value.toFixed(digits));
-  return text(mean, 3) + (std === null || (std === 0 && Math.abs(mean) < 0.1) ? "" : ` ± ${text(std, 2)}`);
+  return text(mean, 3) + (std === null || (std === 0 && mean !== 0 && Math.abs(mean) < 0.1 && digits === 2) ? "" : ` ± ${text(std, 2)}`);
 }
 
 // The value of an axis: fractions with 4 significant digits.

@@ -3,7 +3,7 @@
 
 const state = { group: data.groups[0]?.name ?? "", view: "configurations", sort: null, filter: "", selected: null, all: [], visible: [] };
 const SHOWN = new Set([...data.objectives.map((each) => each.name), "val/loss", "val/recon", "val/kl", "probe/val_acc",
-  ...(data.metrics.includes("gradient/variance") ? ["gradient/bias", "gradient/variance", "speed/step_seconds"] : [])]);
+  ...(data.metrics.includes("gradient/variance") ? ["gradient/bias", "gradient/noise", "gradient/variance", "speed/step_seconds"] : [])]);
 const hidden = new Set([...data.metrics.filter((name) => !SHOWN.has(name)), "seconds"]);
 
 const links = (rows, text) => rows.map((job, place) => make("a", { href: job.href, textContent: text(job, place), title: job.job }));
