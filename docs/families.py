@@ -1,8 +1,10 @@
 """Measure the runs of experiment=families and priors, and write docs/families: tables, and a page for each family.
 
     vae-train -m experiment=families sweep.name=families
+    vae-train -m experiment=families posterior=bernoulli estimator=disarm sweep.name=bernoulli
+    vae-train -m experiment=families posterior=categorical estimator=leave_one_out sweep.name=categorical
     vae-train -m experiment=priors sweep.name=priors
-    python docs/families.py outputs/sweeps/families outputs/sweeps/priors
+    python docs/families.py outputs/sweeps/{families,bernoulli,categorical,priors}
 
 Besides what a run logs itself, log p(x) of test images is estimated with samples from the posterior, and so is the
 variance of the encoder's gradient. Each measurement is kept in its run's folder, ``family.json``, and not repeated.
@@ -39,8 +41,10 @@ from vae_lightning.whole_files import write_figure, write_file, write_json
 
 CONF, PAGES = Path(__file__).parents[1] / "conf", Path(__file__).parent / "families"
 COMMANDS = """vae-train -m experiment=families sweep.name=families
+vae-train -m experiment=families posterior=bernoulli estimator=disarm sweep.name=bernoulli
+vae-train -m experiment=families posterior=categorical estimator=leave_one_out sweep.name=categorical
 vae-train -m experiment=priors sweep.name=priors
-python docs/families.py outputs/sweeps/families outputs/sweeps/priors"""
+python docs/families.py outputs/sweeps/{families,bernoulli,categorical,priors}"""
 MEASURED = "family.json"
 
 # What is measured: test images and samples for log p(x); training images and estimates for the gradient.
@@ -48,7 +52,10 @@ IMAGES, SAMPLES, GRADIENT_IMAGES, ESTIMATES = 1000, 200, 64, 200
 
 # When to use each family.
 WHEN = {
+    "bernoulli": "for binary codes with an exact bound in training: nothing is relaxed, and an estimator gives the "
+    "encoder its gradient",
     "beta": "for bounded latents, such as proportions that do not have to add up to 1",
+    "categorical": "for discrete factors with an exact bound in training, at the price of a noisier gradient",
     "concrete_bernoulli": "for binary codes: attributes that are on or off, hashing",
     "concrete_categorical": "for discrete factors with a few values each, such as clusters",
     "dirichlet": "for mixtures: proportions of topics or parts, which add up to 1",
@@ -69,6 +76,8 @@ WHEN = {
     "sylvester": "as planar, with more directions in a layer",
     "von_mises_fisher": "for directions: data whose similarity is an angle, and a uniform prior without a centre",
 }
+# Estimators for families whose samples have no derivative.
+ESTIMATORS = {"bernoulli": "disarm", "categorical": "leave_one_out"}
 COLUMNS = {
     "test/loss": ("test loss", 2),
     "log_likelihood": ("log p(x)", 2),
@@ -177,7 +186,8 @@ def page(name: str, rows: pd.DataFrame, job: Path | None) -> str:
             f"![Posterior means of test images, and samples from the prior]({name}.png)",
         ]
         parts += [table(rows[rows["posterior"] == name])]
-    parts += ["## In a run", f"```\nvae-train posterior={name}\n```", f"```yaml\n{node.strip()}\n```"]
+    estimator = f" estimator={ESTIMATORS[name]}" if name in ESTIMATORS else ""
+    parts += ["## In a run", f"```\nvae-train posterior={name}{estimator}\n```", f"```yaml\n{node.strip()}\n```"]
     return "\n\n".join(parts) + "\n"
 
 
