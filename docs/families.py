@@ -177,7 +177,7 @@ def page(name: str, rows: pd.DataFrame, job: Path | None) -> str:
         figure = Figure(figsize=(9, 3.4), dpi=90)
         for place, picture in enumerate(pictures, 1):
             axes = figure.add_subplot(1, 2, place)
-            axes.imshow(picture)
+            axes.imshow(picture, cmap="gray")
             axes.set_axis_off()
         figure.subplots_adjust(0, 0, 1, 1, 0.01)
         write_figure(PAGES / f"{name}.png", figure)
@@ -202,13 +202,13 @@ def main() -> None:
     PAGES.mkdir(exist_ok=True)
     text = (
         f"The networks (784-400-20) and the training are the same in all rows: Adam with 1e-3, batches of 128, ten "
-        f"epochs of all 60,000 images. `bernoulli` has `estimator=disarm`, `categorical` `estimator=leave_one_out`, and all "
-        f"others the reparameterised gradient. Values are means and standard deviations over seeds. The test loss is the "
-        f"negative ELBO in nats per image; log p(x) is estimated for {IMAGES} test images with {SAMPLES} samples; the "
-        f"gradient's variance is that of an estimate for {GRADIENT_IMAGES} images, relative to its squared norm. "
-        f"Seconds are those of a run in a stack of its seeds, and comparable only on a quiet machine. A unit counts as "
-        f"active if the variance of its mean is above 0.01, which proportions and coordinates of unit vectors seldom "
-        f"reach."
+        f"epochs of all 60,000 images. `bernoulli` has `estimator=disarm`, `categorical` `estimator=leave_one_out`, "
+        f"and all others the reparameterised gradient. Values are means and standard deviations over seeds. The test "
+        f"loss is the negative ELBO in nats per image; log p(x) is estimated for {IMAGES} test images with {SAMPLES} "
+        f"samples; the gradient's variance is that of an estimate for {GRADIENT_IMAGES} images, relative to its "
+        f"squared norm. Seconds are those of a run in a stack of its seeds, and comparable only on a quiet machine. A "
+        f"unit counts as active if the variance of its mean is above 0.01, which proportions and coordinates of unit "
+        f"vectors seldom reach."
     )
     parts = ["# Families of posteriors", textwrap.fill(text, 120), f"```\n{COMMANDS}\n```"]
     standard = rows[rows["prior"] == "standard"]
