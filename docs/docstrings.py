@@ -11,6 +11,7 @@ def markdown(cls: type) -> str:
     text = inspect.getdoc(cls) or ""
     text = re.sub(r"^\.\. math:: (.+(?:\n +.+)*)", lambda found: f"$$\n{found[1]}\n$$", text, flags=re.M)
     text = re.sub(r":\w+:`~?([^`]+)`", r"`\1`", text).replace("``", "`")
+    text, title, references = text.partition("References:\n")  # where a word before a colon is part of a title
+    text = re.sub(r"^    (\w+): ", r"- `\1`: ", text, flags=re.M) + title + references
     text = re.sub(r"^(Arguments|Attributes|Raises|References):\n", r"**\1**\n\n", text, flags=re.M)
-    text = re.sub(r"^    (\w+): ", r"- `\1`: ", text, flags=re.M)
     return re.sub(r"^    (?=\S)", "", text, flags=re.M)

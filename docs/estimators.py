@@ -91,7 +91,7 @@ SETTINGS = {
     "bernoulli": Setting("8 Bernoulli latents", BINARY, "enumeration", (*DISCRETE, "arm", "disarm", "enumeration")),
     "categorical": Setting("3 categorical latents of 5 categories", ONE_HOT, "enumeration", (*DISCRETE, "enumeration")),
     "iwae": Setting(
-        "8 Bernoulli latents, importance-weighted bound of 5 samples",
+        "8 Bernoulli latents, IWAE of 5 samples",
         {**BINARY, "objective": BOUND},
         "vimco",
         ("vimco", "nvil", "disarm", "leave_one_out", "score_function_baseline"),
@@ -189,7 +189,8 @@ def measure(setting: Setting, images: Tensor) -> dict[str, Measured]:
         measured[name] = Measured(
             error, along, passes, sum(weight.numel() for weight in own), seconds, epochs[name].losses
         )
-        assert (error.bias > error.noise) == (name in BIASED), (name, error)
+        # A thousandth allows for single precision.
+        assert (error.bias > max(error.noise, 1e-3)) == (name in BIASED), (name, error)
     return measured
 
 
@@ -249,12 +250,14 @@ def overview(measured: dict[str, dict[str, Measured]]) -> str:
     """Return a table of what each estimator needs."""
     lines = ["| estimator | posteriors | objectives | gradient | decoder passes | own weights |", "|" + " --- |" * 6]
     for name in WHEN:
-        cls, rows = _class(name), [found[name] for found in measured.values() if name in found]
+        cls, rows = _class(name), {key: found[name] for key, found in measured.items() if name in found}
         families = ", ".join(cls.posteriors or ["those with a derivative" if cls.reparameterized else "all"])
         objectives = "of one latent" if cls.single else "iwae" if name == "vimco" else "all"
         gradient = "biased" if name in BIASED else "exact" if name == "enumeration" else "unbiased"
-        passes = " or ".join(map(str, sorted({row.passes for row in rows})))
-        own = "yes" if rows[0].own else "no"
+        passes = ", ".join(
+            map(str, sorted({row.passes for key, row in rows.items() if key != "iwae" or len(rows) == 1}))
+        )
+        own = "yes" if next(iter(rows.values())).own else "no"
         lines.append(f"| [{name}]({name}.md) | {families} | {objectives} | {gradient} | {passes} | {own} |")
     return "\n".join(lines)
 
