@@ -111,7 +111,8 @@ def test_traversals_of_binary_latents_flip_them_for_several_images(layers: int, 
     }  # of Bernoulli variables
     one = {"posterior": {"_target_": "vae_lightning.posteriors.Bernoulli"}}
     estimator = {"_target_": "vae_lightning.estimators.DisARM"}
-    vae = Watched(latent_dim=2, seed=1, estimator=estimator, **(one if layers == 1 else two))
+    choices: dict[str, Any] = one if layers == 1 else two
+    vae = Watched(latent_dim=2, seed=1, estimator=estimator, **choices)
     found = drawn(vae, images[:10])
     picture, z = found["traversals"]
     with torch.no_grad():

@@ -192,7 +192,8 @@ def exact(vae: VAE, x: Tensor) -> Tensor:
         kl = posterior.kl(prior)
         each = log_posterior - log_prior if kl is None else kl.sum(-1)
         values = nll + (float(objective.beta) if isinstance(objective, BetaELBO) else 1) * each
-    return (log_share.exp() * values).sum(0).mean()
+    expected: Tensor = (log_share.exp() * values).sum(0).mean()
+    return expected
 
 
 def gradient(vae: VAE, loss: Tensor) -> dict[str, Tensor]:

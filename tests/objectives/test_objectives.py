@@ -135,7 +135,9 @@ def companions(choice: str) -> dict[str, str]:
 )
 def test_training_with_any_choice_descends(choice: str, few_digits: Callable[..., FewDigits]) -> None:
     group, name = choice.split("=")
-    nodes = {key: copy.deepcopy(chosen(f"{key}={value}")) for key, value in {**companions(choice), group: name}.items()}
+    nodes: dict[str, Any] = {
+        key: copy.deepcopy(chosen(f"{key}={value}")) for key, value in {**companions(choice), group: name}.items()
+    }
     if "objective" not in choice and "objective" in nodes:
         nodes["objective"]["doubly_reparameterized"] = False
     vae = VAE(latent_dim=3, widths=[64], optimizer={**ADAM, "lr": 3e-3}, **nodes)

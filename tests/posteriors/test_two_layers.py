@@ -67,7 +67,8 @@ def every_latent(vae: VAE) -> Tensor:
     """All latents of an image, ``(S, size)``."""
     states = vae.posterior(torch.zeros(1, vae.posterior.outputs).double()).states()
     index = torch.cartesian_prod(*[torch.arange(len(states))] * vae.posterior.latent_dim)
-    return states[index].flatten(1)
+    every: Tensor = states[index].flatten(1)
+    return every
 
 
 @pytest.mark.parametrize("widths", [(), (4,)])
@@ -95,7 +96,7 @@ def test_the_top_layer_depends_on_the_image_through_the_first_alone(layer: str, 
     first, second = vae.posterior.layer_sizes
     other = torch.cat([z[:, :first], z[:, first:].roll(1, 0)], 1)
     torch.testing.assert_close(vae.nll(z, few), vae.nll(other, few))
-    assert vae.decoder[0].in_features == first
+    assert vae.get_parameter("decoder.0.weight").shape[1] == first
     assert vae.posterior.size == first + second
 
 

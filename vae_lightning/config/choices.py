@@ -52,7 +52,8 @@ def _choice(group: str, name: str, given: str) -> dict[str, Any]:
     content: Any = OmegaConf.to_container(OmegaConf.load(file))
     based: Sequence[str] = [base for base in content.pop("defaults", []) if base != "_self_"]
     whole: dict[str, Any] = {key: value for base in based for key, value in _choice(group, base, given).items()}
-    return whole | content
+    whole.update(content)
+    return whole
 
 
 def _folders() -> list[Path]:
