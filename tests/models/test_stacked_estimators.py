@@ -166,8 +166,8 @@ def test_own_weights_and_their_optimisers_are_those_of_a_model_alone(
     splits: list[dict[str, Any]] = []
     stack = Stack(made())
     fit(stack, data(block_size=4), [0, 0, 0], callbacks=[Leave()])
-    for left, alone in zip(stack.unstack(), whole, strict=True):
-        for (name, weight), reference in zip(left.named_parameters(), alone.parameters(), strict=True):
+    for left, expected_model in zip(stack.unstack(), whole, strict=True):
+        for (name, weight), reference in zip(left.named_parameters(), expected_model.parameters(), strict=True):
             torch.testing.assert_close(weight, reference, rtol=0, atol=1e-9, msg=name)
     for split, own in zip(splits, alone, strict=True):
         torch.testing.assert_close(

@@ -55,4 +55,5 @@ class Relax(Rebar):
         # The latents come last, because a stack pads them at the end.
         values: Tensor = self.networks[place](torch.cat([pixels, perturbed], -1)).squeeze(-1)
         variate: Tensor = super().control_variate(perturbed, cost, place, draws)
-        return variate + values.unflatten(0, (len(cost), -1)).sum(1)
+        grouped: Tensor = values.unflatten(0, (len(cost), -1))
+        return variate + grouped.sum(1)
