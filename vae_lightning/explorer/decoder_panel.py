@@ -51,7 +51,8 @@ class DecoderPanel:
                     self._class.on_value_change(lambda event: side.see_class(event.value))
         self._frames = Frames(self._decoded, self._decode, self._decoded.show)
         what = "KL, in nats" if run.kl is not None else "variance of the mean"
-        ui.label(f"Latent variables by {what}; a slider's scale is that of the prior").classes("hint")
+        scale = "takes each value" if run.vae.posterior.values else "has the prior's scale"
+        ui.label(f"Latent variables by {what}; a slider {scale}").classes("hint")
         self._sliders: list[_Slider] = []
         self._list = ui.column().classes("sliders")
         if not run.vae.posterior.values:

@@ -225,9 +225,9 @@ class VAE(Trainable):
 
         estimator = type(self.estimator).__name__
         if self.estimator.reparameterized and not self.posterior.differentiable and self.estimator.posteriors is None:
-            raise InputError(no_derivative(estimator, self.posterior.family))
-        if self.estimator.posteriors is not None and self.posterior.family not in self.estimator.posteriors:
-            raise InputError(other_posteriors(estimator, self.posterior.family, self.estimator.posteriors))
+            raise InputError(no_derivative(estimator, self.posterior.layer_family))
+        if self.estimator.posteriors is not None and self.posterior.layer_family not in self.estimator.posteriors:
+            raise InputError(other_posteriors(estimator, self.posterior.layer_family, self.estimator.posteriors))
         self.estimator.check(self.objective)
 
     @property

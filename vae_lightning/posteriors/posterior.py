@@ -71,7 +71,7 @@ class Posterior(nn.Module, ABC):
         return [self.size]
 
     @property
-    def family(self) -> str:
+    def layer_family(self) -> str:
         """The name of the family of each layer, by which estimators know it."""
         return type(self).__name__
 

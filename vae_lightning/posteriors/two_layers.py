@@ -186,8 +186,8 @@ class TwoLayers(Posterior):
         return [self.layer.size] * 2
 
     @property
-    def family(self) -> str:
-        return self.layer.family
+    def layer_family(self) -> str:
+        return self.layer.layer_family
 
     def forward(self, encoded: Tensor) -> TwoLayersDistribution:
         return TwoLayersDistribution(self.layer(encoded), self.network())
