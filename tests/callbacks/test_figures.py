@@ -106,10 +106,10 @@ def test_each_row_of_the_traversals_moves_one_dimension_those_of_the_largest_kl_
 
 @pytest.mark.parametrize("layers", [1, 2])
 def test_traversals_of_binary_latents_flip_them_for_several_images(layers: int, images: Tensor) -> None:
-    two = {
+    two: dict[str, Any] = {
         key: {"_target_": f"vae_lightning.{key}s.TwoLayers"} for key in ("posterior", "prior")
     }  # of Bernoulli variables
-    one = {"posterior": {"_target_": "vae_lightning.posteriors.Bernoulli"}}
+    one: dict[str, Any] = {"posterior": {"_target_": "vae_lightning.posteriors.Bernoulli"}}
     estimator = {"_target_": "vae_lightning.estimators.DisARM"}
     choices: dict[str, Any] = one if layers == 1 else two
     vae = Watched(latent_dim=2, seed=1, estimator=estimator, **choices)

@@ -22,6 +22,11 @@ SHAPE = (1, 5, 4)
 LEARNED = {"_target_": "vae_lightning.priors.Learned"}
 
 
+def encoded(vae: VAE) -> Tensor:
+    """The learned parameters."""
+    return vae.get_parameter("prior.encoded")
+
+
 def _vae(posterior: str, options: dict[str, Any] | None = None, spread: float = 0.0, **arguments: Any) -> VAE:
     estimator = "ScoreFunction" if posterior in WITHOUT_DERIVATIVE else "Reparameterization"
     vae = VAE(
@@ -34,8 +39,7 @@ def _vae(posterior: str, options: dict[str, Any] | None = None, spread: float = 
         **arguments,
     ).double()
     with torch.no_grad():
-        encoded = vae.get_parameter("prior.encoded")
-        encoded.add_(spread * torch.randn(encoded.shape, generator=generator(1, "prior")))
+        encoded(vae).add_(spread * torch.randn(encoded(vae).shape, generator=generator(1, "prior")))
     return vae
 
 
@@ -47,8 +51,10 @@ def images() -> Tensor:
 @pytest.mark.parametrize("posterior", ["Bernoulli", "Categorical", "ConcreteBernoulli", "Gaussian"])
 def test_a_new_prior_is_the_standard_one(posterior: str, images: Tensor) -> None:
     vae = _vae(posterior)
-    encoded = vae.encode(images)
-    torch.testing.assert_close(encoded.kl(vae.prior_distribution()), encoded.kl(vae.posterior.standard(images)))
+    posteriors_of = vae.encode(images)
+    torch.testing.assert_close(
+        posteriors_of.kl(vae.prior_distribution()), posteriors_of.kl(vae.posterior.standard(images))
+    )
 
 
 @pytest.mark.parametrize(
@@ -80,7 +86,7 @@ def test_with_relaxed_latents_the_prior_is_relaxed_as_they_are(posterior: str, i
     assert not draws.exact_kl
     assert draws.kl.shape == (5, 4, 3)
     torch.testing.assert_close(draws.kl, draws.posterior.log_prob(draws.z) - draws.prior.log_prob(draws.z))
-    (gradient,) = torch.autograd.grad(draws.kl.sum(), vae.get_parameter("prior.encoded"))
+    (gradient,) = torch.autograd.grad(draws.kl.sum(), encoded(vae))
     assert (gradient != 0).all()
 
 
@@ -90,9 +96,9 @@ def test_an_optimiser_of_its_own_steps_the_prior_alone(images: Tensor) -> None:
     optimizer = vae.configure_optimizers()
     vae.elbo(images, torch.zeros(4, 3, dtype=torch.float64)).loss.mean().backward()
     optimizer.step()
-    encoded = vae.get_parameter("prior.encoded")
-    assert encoded.grad is not None
-    torch.testing.assert_close(encoded, before["prior.encoded"] - 1e-2 * encoded.grad)
+    gradient = encoded(vae).grad
+    assert gradient is not None
+    torch.testing.assert_close(encoded(vae), before["prior.encoded"] - 1e-2 * gradient)
     for name, weight in vae.named_parameters():
         # Adam's first step is lr in the direction of the gradient's sign, up to rounding.
         if name.startswith("decoder"):
