@@ -189,3 +189,30 @@ def test_own_weights_and_their_optimisers_are_those_of_a_model_alone(
             split["optimizer_states"], own["optimizer_states"], rtol=0, atol=0, check_dtype=False
         )
         torch.testing.assert_close(split["state_dict"], own["state_dict"], rtol=0, atol=0)
+
+
+def test_clipping_leaves_out_the_estimators_own_weights(few_digits: Callable[..., FewDigits]) -> None:
+    """Alone and in a stack: their gradients have losses of their own, far larger than the model's."""
+
+    class Norms(Callback):
+        def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *arguments: Any) -> None:
+            part = getattr(pl_module, "model", pl_module)
+            own = [weight.grad for weight in part.estimator.parameters()]
+            rest = [weight.grad for name, weight in part.named_parameters() if not name.startswith("estimator.")]
+            norms.append([float(torch.nn.utils.get_total_norm(each)) for each in (own, rest)])
+
+    def made() -> VAE:
+        return VAE(
+            latent_dim=2,
+            widths=[6],
+            posterior={"_target_": "vae_lightning.posteriors.Bernoulli"},
+            estimator={"_target_": "vae_lightning.estimators.NVIL"},
+        )
+
+    data = few_digits(200, batch_size=20, val_size=40, block_size=1)
+    for module, seeds in ((made(), None), (Stack([made()]), [0])):
+        norms: list[list[float]] = []
+        fit(module, data, seeds, max_steps=1, gradient_clip_val=0.1, callbacks=[Norms()])
+        ((own, rest),) = norms
+        assert own > 10
+        assert abs(rest - 0.1) < 1e-4

@@ -59,6 +59,21 @@ def test_two_processes_give_the_numbers_of_one(alone: Path, command: Command, tm
 
 
 @pytest.mark.slow
+def test_two_processes_train_an_estimators_own_weights_as_one(command: Command, tmp_path: Path) -> None:
+    options = [*SMALL, "data.val_size=3001", "data.batch_size=50", "trainer.max_epochs=1", "trainer.precision=64-true"]
+    options += ["posterior=bernoulli", "estimator=relax", "callbacks.probe=null", "callbacks.figures=null"]
+    for name in ("cpu", "ddp_cpu"):
+        done = command("train", *options, f"trainer={name}", f"hydra.run.dir={name}")
+        assert done.returncode == 0, done.stderr
+    found, expected = (
+        torch.load(tmp_path / name / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+        for name in ("ddp_cpu", "cpu")
+    )
+    assert any(name.startswith("estimator.networks") for name in expected)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.slow
 def test_three_processes_that_cannot_share_a_batch_evenly(alone: Path, command: Command, tmp_path: Path) -> None:
     # The last test batch of 1,000 in batches of 333 has a single image: two processes have none of it.
     options = [*ODD, "trainer=ddp_cpu", "trainer.devices=3", "data.eval_batch_size=333"]
