@@ -192,8 +192,8 @@ def exact(vae: VAE, x: Tensor) -> Tensor:
         kl = posterior.kl(prior)
         each = log_posterior - log_prior if kl is None else kl.sum(-1)
         values = nll + (float(objective.beta) if isinstance(objective, BetaELBO) else 1) * each
-    expected: Tensor = (log_share.exp() * values).sum(0).mean()
-    return expected
+    mean: Tensor = (log_share.exp() * values).sum(0).mean()
+    return mean
 
 
 def gradient(vae: VAE, loss: Tensor) -> dict[str, Tensor]:

@@ -30,7 +30,7 @@ BOUND = {"_target_": "vae_lightning.objectives.IWAE", "samples": 3, "doubly_repa
 
 def models(estimator: str, posterior: str, cls: type[VAE] = VAE, latent_dims: tuple[int, ...] = (3, 2)) -> list[VAE]:
     name, arguments = CASES[estimator]
-    more: dict[str, Any] = {"objective": BOUND} if name == "VIMCO" else {}
+    objective: dict[str, Any] = {"objective": BOUND} if name == "VIMCO" else {}
     return [
         cls(
             latent_dim=latent_dim,
@@ -39,7 +39,7 @@ def models(estimator: str, posterior: str, cls: type[VAE] = VAE, latent_dims: tu
             posterior={"_target_": f"vae_lightning.posteriors.{posterior}"},
             estimator={"_target_": f"vae_lightning.estimators.{name}", **arguments},
             seed=seed,
-            **more,
+            **objective,
         ).double()
         for seed, latent_dim in enumerate(latent_dims)
     ]
@@ -166,8 +166,8 @@ def test_own_weights_and_their_optimisers_are_those_of_a_model_alone(
     splits: list[dict[str, Any]] = []
     stack = Stack(made())
     fit(stack, data(block_size=4), [0, 0, 0], callbacks=[Leave()])
-    for left, expected_model in zip(stack.unstack(), whole, strict=True):
-        for (name, weight), reference in zip(left.named_parameters(), expected_model.parameters(), strict=True):
+    for vae, same in zip(stack.unstack(), whole, strict=True):
+        for (name, weight), reference in zip(vae.named_parameters(), same.parameters(), strict=True):
             torch.testing.assert_close(weight, reference, rtol=0, atol=1e-9, msg=name)
     for split, own in zip(splits, alone, strict=True):
         torch.testing.assert_close(

@@ -54,6 +54,5 @@ class Relax(Rebar):
         pixels = draws.images.flatten(-3).expand(*perturbed.shape[:-1], -1)
         # The latents come last, because a stack pads them at the end.
         values: Tensor = self.networks[place](torch.cat([pixels, perturbed], -1)).squeeze(-1)
-        variate: Tensor = super().control_variate(perturbed, cost, place, draws)
-        grouped: Tensor = values.unflatten(0, (len(cost), -1))
-        return variate + grouped.sum(1)
+        added: Tensor = values.unflatten(0, (len(cost), -1)).sum(1)
+        return super().control_variate(perturbed, cost, place, draws) + added
