@@ -11,6 +11,8 @@ from torch import Tensor
 from vae_lightning import VAE, MNIST5kDataModule
 from vae_lightning.objectives import Draws
 from vae_lightning.posteriors import GaussianDistribution
+from vae_lightning.posteriors.bernoulli import BernoulliDistribution
+from vae_lightning.posteriors.categorical import CategoricalDistribution
 from vae_lightning.streams import generator
 
 
@@ -156,3 +158,33 @@ class Plane(torch.nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         image: Tensor = self.layer(z).unflatten(-1, self.image_shape)
         return image
+
+
+@pytest.mark.parametrize(
+    "distribution",
+    [
+        BernoulliDistribution(torch.tensor([[1.5, -0.3]]).double()),
+        CategoricalDistribution(torch.tensor([[[1.5, -0.3, 0.2]]]).double()),
+    ],
+    ids=["Bernoulli", "Categorical"],
+)
+def test_conditional_draws_split_the_gradient_of_an_expectation(distribution: Any) -> None:
+    """E[c(zeta)] changes with the probability of each sample, and with zeta under the condition that it rounds to it."""
+    count = 200_000
+    logits = distribution.logits.expand(count, *distribution.logits.shape[1:]).clone().requires_grad_()
+    drawn = type(distribution)(logits)
+    size = distribution.logits[0].numel()
+    noise = torch.randn(count, size, generator=generator(0, "noise"), dtype=torch.float64)
+    free = drawn.perturbed(noise)
+    conditional = drawn.conditional(free.detach())
+    torch.testing.assert_close(conditional, free)
+    score = drawn.log_prob(drawn.harden(free.detach())).sum(-1)
+    ranks = torch.arange(1, size + 1).view(distribution.logits[0].shape)
+
+    def variate(perturbed: Tensor) -> Tensor:
+        return (perturbed / ranks).tanh().flatten(1).sum(-1)
+
+    split = variate(conditional) + variate(free).detach() * score
+    (difference,) = torch.autograd.grad((variate(free) - split).sum(), logits)
+    difference = difference.flatten(1)
+    assert (difference.mean(0).abs() < 5 * difference.std(0) / math.sqrt(count)).all()
