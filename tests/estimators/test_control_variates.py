@@ -169,7 +169,7 @@ class Plane(torch.nn.Module):
     ids=["Bernoulli", "Categorical"],
 )
 def test_conditional_draws_split_the_gradient_of_an_expectation(distribution: Any) -> None:
-    """E[c(zeta)] changes with the probability of each sample, and with zeta under the condition that it rounds to it."""
+    """E[c(zeta)] changes with the probability of each sample, and with zeta given the sample."""
     count = 200_000
     logits = distribution.logits.expand(count, *distribution.logits.shape[1:]).clone().requires_grad_()
     drawn = type(distribution)(logits)
