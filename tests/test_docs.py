@@ -70,6 +70,8 @@ SHRUNKEN = {
     "experiment=latent_lr": ["model.latent_dim=2,20", "optimizer.lr=1e-3"],
     "experiment=concrete": ["posterior=concrete_bernoulli", "seed=1"],
     "experiment=families": ["posterior=gaussian,laplace", "seed=1", "data.binarisation=none"],
+    "experiment=disarm": ["estimator=disarm,leave_one_out", "seed=1,2"],
+    "experiment=relax": ["estimator=rebar,relax", "seed=1"],
     "experiment=priors": ["prior=standard,mixture", "seed=1"],
     "experiment=search": ["hydra.sweeper.n_trials=2"],
     "experiment=my_search": ["hydra.sweeper.n_trials=2"],

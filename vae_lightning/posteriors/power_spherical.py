@@ -44,4 +44,4 @@ class PowerSpherical(TangentNormal):
     """
 
     any_batch = True
-    distribution = PowerSphericalDistribution
+    family = PowerSphericalDistribution

@@ -253,7 +253,7 @@ class TangentNormal(Posterior):
     """
 
     support = "the unit sphere"
-    distribution: ClassVar[type[TangentNormalDistribution]]
+    family: ClassVar[type[TangentNormalDistribution]]
 
     def __init__(self, latent_dim: int) -> None:
         if latent_dim < 2:

@@ -45,4 +45,4 @@ class VonMisesFisher(TangentNormal):
     """
 
     any_batch = True
-    distribution = VonMisesFisherDistribution
+    family = VonMisesFisherDistribution
