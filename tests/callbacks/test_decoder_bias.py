@@ -114,7 +114,7 @@ def test_a_second_fit_keeps_the_weights(few_digits: Few, tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_one_process_and_two_and_a_stack_begin_alike(command: Command, tmp_path: Path) -> None:
-    # With this learning rate, the weights stay as they begin.
+    # With this learning rate, the weights stay as they begin, apart from those that are 0.
     options = ["experiment=disarm", "data=mnist_5k", "data.val_size=3000", "data.binarisation=dynamic"]
     options += ["trainer=cpu", "trainer.max_epochs=1", "optimizer.lr=1e-30", "model.prior_optimizer.lr=1e-30"]
     runs = {
@@ -129,7 +129,7 @@ def test_one_process_and_two_and_a_stack_begin_alike(command: Command, tmp_path:
         weights = torch.load(tmp_path / run / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
         biases.append(weights["decoder.0.bias"])
     assert biases[0].std() > 1
-    assert all(torch.equal(bias, biases[0]) for bias in biases)
+    assert all(torch.allclose(bias, biases[0], rtol=0, atol=1e-20) for bias in biases)
 
 
 @pytest.mark.parametrize(
