@@ -266,9 +266,7 @@ class TangentNormal(Posterior):
 
     def forward(self, encoded: Tensor) -> TangentNormalDistribution:
         direction, concentration = encoded.split([self.latent_dim, 1], dim=-1)
-        return self.distribution(
-            F.normalize(direction + OFFSET, dim=-1), F.softplus(concentration) + LEAST_CONCENTRATION
-        )
+        return self.family(F.normalize(direction + OFFSET, dim=-1), F.softplus(concentration) + LEAST_CONCENTRATION)
 
     def standard(self, like: Tensor) -> UniformOnSphere:
         return UniformOnSphere(torch.eye(1, self.latent_dim, dtype=like.dtype, device=like.device))
