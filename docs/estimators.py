@@ -325,6 +325,8 @@ def page(name: str, measured: dict[str, dict[str, Measured]]) -> str:
     # What a model needs besides the estimator.
     more = {"gaussian": "", "iwae": "posterior=bernoulli objective=iwae objective.doubly_reparameterized=false "}
     given = more.get(settings[0], f"posterior={settings[0]} ")
+    if name == "enumeration":  # the default has too many values
+        given += "model.latent_dim=8 "
     parts = [
         f"# estimator={name}",
         f"Use it {WHEN[name]}.",

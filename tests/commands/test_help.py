@@ -80,7 +80,7 @@ def test_a_custom_file_explains_its_own_keys(command: Command, tmp_path: Path) -
     content = "# A network of my own.\ndefaults:\n  - mlp\n\n# How deep it is.\ndepth: 3\nprice: $5 or ${seed}\n"
     (tmp_path / "own/model/mine.yaml").write_text(content)
     found = help_of(command, "--config-dir", "own", "model=mine", "+model.encoder.width=7")
-    assert found["model"][1] == "A network of my own. One of conditional, conv, mine, mlp, residual."
+    assert found["model"][1] == "A network of my own. One of conditional, conv, mine, mlp, residual, two_layers."
     assert found["model.depth"] == (3, "How deep it is.")
     assert found["model.price"][0] == "$5 or ${seed}"
     assert found["model.latent_dim"] == (20, "Number of latent variables.")

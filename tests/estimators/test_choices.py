@@ -77,4 +77,5 @@ def test_the_rules_repeat_what_the_classes_say() -> None:
         assert (name in WITHOUT_DERIVATIVE) == (not getattr(posteriors, name).differentiable), name
     for name in PRIOR_SUPPORTS:
         prior = getattr(priors, name)(latent_dim=2, image_shape=(1, 2, 2))
+        prior.prepare(posteriors.TwoLayers(2) if name == "TwoLayers" else posteriors.Gaussian(2))
         assert (name in WITHOUT_WEIGHTS) == (next(prior.parameters(), None) is None), name

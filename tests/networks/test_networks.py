@@ -17,7 +17,8 @@ from vae_lightning.config.targets import build
 from vae_lightning.streams import generator
 
 # A conditional model has the networks of an MLP.
-KINDS = sorted(path.stem for path in (CONF / "model").glob("*.yaml") if path.stem != "conditional")
+# Those that differ in their networks alone.
+KINDS = sorted(path.stem for path in (CONF / "model").glob("*.yaml") if path.stem not in ("conditional", "two_layers"))
 Build = Callable[..., VAE]
 
 

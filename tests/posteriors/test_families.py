@@ -370,7 +370,9 @@ def test_moved_latents_are_on_the_support(name: str) -> None:
     standard = posterior.standard(encoded)
     values = standard.rsample(_noise(standard, 20, 1))[:, 0, 0]
     moved = posterior.moved(posterior(encoded).mean[0], 0, values)
-    if posterior.size == posterior.latent_dim:
+    if posterior.support == "binary vectors":  # both values
+        assert torch.equal(moved[:, 0], torch.tensor([0.0, 1.0], dtype=moved.dtype))
+    elif posterior.size == posterior.latent_dim:
         torch.testing.assert_close(moved[:, 0], values)
     else:  # all categories in turn
         assert torch.equal(moved, torch.eye(posterior.size, dtype=moved.dtype))

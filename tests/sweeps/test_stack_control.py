@@ -120,7 +120,14 @@ class FakeRun(SimpleNamespace):
 
 
 def run(callback: Seen, **attributes: Any) -> Any:
-    nothing = {"state": None, "error": None, "vae": None, "fit": None, "seconds": {"fit": 0.0, "total": 0.0}}
+    nothing = {
+        "config": {"data": {"seed": 0}},
+        "state": None,
+        "error": None,
+        "vae": SimpleNamespace(),
+        "fit": None,
+        "seconds": {"fit": 0.0, "total": 0.0},
+    }
     return FakeRun(**nothing | attributes, own_callbacks=[callback], loggers={"mine": Logged()})
 
 
@@ -148,11 +155,11 @@ def test_metrics_are_split_by_the_number_in_front_however_many_digits_it_has() -
 
 def test_each_run_sees_its_own_model_metrics_and_loggers() -> None:
     callbacks = [Seen(), Seen()]
-    runs = [run(callback, vae=f"model {place}") for place, callback in enumerate(callbacks)]
+    runs = [run(callback, vae=SimpleNamespace(place=place)) for place, callback in enumerate(callbacks)]
     end_epoch(runs)
     for place, callback in enumerate(callbacks):
         metrics = {"train/loss": float(place), "epoch": 7.0}
-        assert callback.seen == [(f"model {place}", metrics, [runs[place].loggers["mine"]])]
+        assert callback.seen == [(SimpleNamespace(place=place), metrics, [runs[place].loggers["mine"]])]
 
 
 def test_a_run_whose_callback_fails_is_left_alone_and_the_others_go_on() -> None:

@@ -93,6 +93,6 @@ class Rebar(Estimator):
         weights = [*self.parameters()]
         for weight, gradient in zip(weights, torch.autograd.grad(square, weights), strict=True):
             # A number for each model of a stack, shared out among its images, whose losses are added up.
-            own = (gradient * only_gradient(weight)).flatten(loss.dim() - 1).sum(-1, keepdim=True)
+            own = (gradient * only_gradient(weight)).flatten(self.eta.dim() - 1).sum(-1, keepdim=True)
             loss = loss + own / max(1, loss.shape[-1])
         return loss
