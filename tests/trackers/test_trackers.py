@@ -294,7 +294,12 @@ def test_a_server_of_mlflow_has_the_record_and_the_terminal_says_where(
     assert record["info"]["status"] == "FINISHED"
     found = {metric["key"]: metric["value"] for metric in record["data"]["metrics"]}
     expected = json.loads((place / "outputs/served/metrics.json").read_text())
-    logged = {name: value for name, value in expected.items() if "/" in name and not name.startswith("best/")}
+    # Without the run's summaries: the best epoch, and the mean time of a step.
+    logged = {
+        name: value
+        for name, value in expected.items()
+        if "/" in name and not name.startswith("best/") and name != "speed/step_seconds"
+    }
     assert {name: found[name] for name in logged} == pytest.approx(logged, rel=1e-6)
 
 
