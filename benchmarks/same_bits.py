@@ -210,7 +210,11 @@ def kept_under(before: Path) -> str:
 def numbers(run: Path) -> dict[str, Any]:
     """A run's numbers by name: plain values as they are, tensors as type, shape and bytes."""
     metrics = json.loads((run / "metrics.json").read_text())
-    times = {"fit_seconds", "total_seconds", *(name for name in metrics if name.startswith("speed/"))}
+    times = {
+        "fit_seconds",
+        "total_seconds",
+        *(name for name in metrics if name.startswith("speed/") or name.endswith("/seconds")),
+    }
     checkpoint = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
     parts = {part: checkpoint[part] for part in ("state_dict", "optimizer_states")}
     return {name: value for name, value in metrics.items() if name not in times} | dict(leaves(parts))
