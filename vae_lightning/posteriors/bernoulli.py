@@ -11,13 +11,19 @@ from vae_lightning.posteriors.distribution import Distribution
 from vae_lightning.posteriors.logistic import LogisticDistribution
 from vae_lightning.posteriors.posterior import Posterior
 
-__all__ = ["Bernoulli", "BernoulliDistribution", "BernoulliFormulas"]
+__all__ = ["Bernoulli", "BernoulliDistribution", "BernoulliFormulas", "BernoulliLogits"]
 
 
-class BernoulliFormulas(DiscreteDistribution):
-    """The formulas of independent Bernoulli variables, whatever else a distribution holds besides the logits."""
+class BernoulliLogits(Distribution):
+    """What Bernoulli variables and their relaxation have in common: logits and their perturbation.
+
+    Attributes:
+        logits: log-odds of 1, ``(..., B, latent_dim)``.
+    """
 
     __slots__ = ()
+
+    logits: Tensor
 
     @property
     def mean(self) -> Tensor:
@@ -25,7 +31,18 @@ class BernoulliFormulas(DiscreteDistribution):
         return self.logits.sigmoid()
 
     def perturbed(self, noise: Tensor) -> Tensor:
+        """Return the logits plus logistic variables, functions of noise ``(..., B, noise_size)`` from N(0, I)."""
         return self.logits + LogisticDistribution.quantile(noise)
+
+    def relax(self, perturbed: Tensor, temperature: float | Tensor) -> Tensor:
+        """Return the Concrete relaxation of samples, ``(..., B, size)``, differentiable in the perturbed logits."""
+        return (perturbed / temperature).sigmoid()
+
+
+class BernoulliFormulas(BernoulliLogits, DiscreteDistribution):
+    """The formulas of independent Bernoulli variables, whatever else a distribution holds besides the logits."""
+
+    __slots__ = ()
 
     def conditional(self, perturbed: Tensor) -> Tensor:
         # Above 0, the perturbed logit is log(1 + v e^a) - log(1 - v) with v uniform; below, it is the mirror image. Its
@@ -35,9 +52,6 @@ class BernoulliFormulas(DiscreteDistribution):
 
     def harden(self, perturbed: Tensor) -> Tensor:
         return (perturbed > 0).to(perturbed)
-
-    def relax(self, perturbed: Tensor, temperature: float | Tensor) -> Tensor:
-        return (perturbed / temperature).sigmoid()
 
     def states(self) -> Tensor:
         return self.logits.new_tensor([[0.0], [1.0]])

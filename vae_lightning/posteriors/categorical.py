@@ -12,13 +12,19 @@ from vae_lightning.posteriors.distribution import Distribution
 from vae_lightning.posteriors.log_ndtr import log_ndtr
 from vae_lightning.posteriors.posterior import Posterior
 
-__all__ = ["Categorical", "CategoricalDistribution", "CategoricalFormulas"]
+__all__ = ["Categorical", "CategoricalDistribution", "CategoricalFormulas", "CategoricalLogits"]
 
 
-class CategoricalFormulas(DiscreteDistribution):
-    """The formulas of independent categorical variables, one-hot vectors side by side, with logits and maybe more."""
+class CategoricalLogits(Distribution):
+    """What categorical variables, side by side, and their relaxation have in common: logits and their perturbation.
+
+    Attributes:
+        logits: logarithms of the probabilities up to a constant, ``(..., B, latent_dim, categories)``.
+    """
 
     __slots__ = ()
+
+    logits: Tensor
 
     @property
     def noise_size(self) -> int:
@@ -35,7 +41,18 @@ class CategoricalFormulas(DiscreteDistribution):
         return by_variable
 
     def perturbed(self, noise: Tensor) -> Tensor:
+        """Return the logits plus Gumbel variables, functions of noise ``(..., B, noise_size)`` from N(0, I)."""
         return self.logits - torch.log(-log_ndtr(self.by_variable(noise)))
+
+    def relax(self, perturbed: Tensor, temperature: float | Tensor) -> Tensor:
+        """Return the Concrete relaxation of samples, ``(..., B, size)``, differentiable in the perturbed logits."""
+        return (perturbed / temperature).softmax(-1).flatten(-2)
+
+
+class CategoricalFormulas(CategoricalLogits, DiscreteDistribution):
+    """The formulas of independent categorical variables, one-hot vectors side by side, with logits and maybe more."""
+
+    __slots__ = ()
 
     def conditional(self, perturbed: Tensor) -> Tensor:
         # The largest perturbed logit moves with log(sum(e^a)), whatever its place. All others are Gumbel variables cut
@@ -46,9 +63,6 @@ class CategoricalFormulas(DiscreteDistribution):
 
     def harden(self, perturbed: Tensor) -> Tensor:
         return F.one_hot(perturbed.argmax(-1), perturbed.shape[-1]).to(perturbed).flatten(-2)
-
-    def relax(self, perturbed: Tensor, temperature: float | Tensor) -> Tensor:
-        return (perturbed / temperature).softmax(-1).flatten(-2)
 
     def states(self) -> Tensor:
         return torch.eye(self.logits.shape[-1]).to(self.logits)

@@ -6,10 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vae_lightning.posteriors.bernoulli import BernoulliDistribution, BernoulliFormulas
+from vae_lightning.posteriors.bernoulli import BernoulliDistribution, BernoulliFormulas, BernoulliLogits
 from vae_lightning.posteriors.concrete import Concrete
 from vae_lightning.posteriors.distribution import Distribution
-from vae_lightning.posteriors.logistic import LogisticDistribution
 
 __all__ = ["ConcreteBernoulli", "RelaxedBernoulliDistribution", "StraightThroughBernoulliDistribution"]
 
@@ -19,7 +18,7 @@ class _Parameters(NamedTuple):
     temperature: Tensor
 
 
-class RelaxedBernoulliDistribution(_Parameters, Distribution):
+class RelaxedBernoulliDistribution(_Parameters, BernoulliLogits):
     r"""Independent binary Concrete variables.
 
     .. math:: z = \sigma\left(\frac{a + \log u - \log(1 - u)}{T}\right)
@@ -33,13 +32,8 @@ class RelaxedBernoulliDistribution(_Parameters, Distribution):
 
     shared = ("temperature",)
 
-    @property
-    def mean(self) -> Tensor:
-        """The probabilities of 1."""
-        return self.logits.sigmoid()
-
     def rsample(self, noise: Tensor) -> Tensor:
-        return ((self.logits + LogisticDistribution.quantile(noise)) / self.temperature).sigmoid()
+        return self.relax(self.perturbed(noise), self.temperature)
 
     def log_prob(self, z: Tensor) -> Tensor:
         tiny = torch.finfo(z.dtype)

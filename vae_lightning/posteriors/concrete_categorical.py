@@ -7,10 +7,9 @@ import torch
 from torch import Tensor
 
 from vae_lightning.config.arguments import checked
-from vae_lightning.posteriors.categorical import CategoricalDistribution, CategoricalFormulas
+from vae_lightning.posteriors.categorical import CategoricalDistribution, CategoricalFormulas, CategoricalLogits
 from vae_lightning.posteriors.concrete import Concrete, ConcreteOptions
 from vae_lightning.posteriors.distribution import Distribution
-from vae_lightning.posteriors.log_ndtr import log_ndtr
 
 __all__ = ["ConcreteCategorical", "RelaxedCategoricalDistribution", "StraightThroughCategoricalDistribution"]
 
@@ -20,7 +19,7 @@ class _Parameters(NamedTuple):
     temperature: Tensor
 
 
-class RelaxedCategoricalDistribution(_Parameters, Distribution):
+class RelaxedCategoricalDistribution(_Parameters, CategoricalLogits):
     r"""Independent Concrete (Gumbel-softmax) variables, side by side.
 
     .. math:: z = \operatorname{softmax}\left(\frac{a + g}{T}\right), \qquad g = -\log(-\log u)
@@ -35,26 +34,12 @@ class RelaxedCategoricalDistribution(_Parameters, Distribution):
     event_dims = (2, 2)
     shared = ("temperature",)
 
-    @property
-    def noise_size(self) -> int:
-        return self.logits.shape[-2] * self.logits.shape[-1]
-
-    @property
-    def mean(self) -> Tensor:
-        """The probabilities of the categories."""
-        return self.logits.softmax(-1).flatten(-2)
-
-    def _by_variable(self, z: Tensor) -> Tensor:
-        by_variable: Tensor = z.unflatten(-1, self.logits.shape[-2:])
-        return by_variable
-
     def rsample(self, noise: Tensor) -> Tensor:
-        gumbel = -torch.log(-log_ndtr(self._by_variable(noise)))
-        return ((self.logits + gumbel) / self.temperature).softmax(-1).flatten(-2)
+        return self.relax(self.perturbed(noise), self.temperature)
 
     def log_prob(self, z: Tensor) -> Tensor:
         count, temperature = self.logits.shape[-1], self.temperature.squeeze(-1)
-        log_z = self._by_variable(z).clamp(min=torch.finfo(z.dtype).tiny).log()  # it may have been rounded to 0
+        log_z = self.by_variable(z).clamp(min=torch.finfo(z.dtype).tiny).log()  # it may have been rounded to 0
         shifted = self.logits - self.temperature * log_z
         normalised = (shifted - log_z).sum(-1) - count * shifted.logsumexp(-1)
         return normalised + math.lgamma(count) + (count - 1) * temperature.log()
