@@ -17,10 +17,10 @@ from docstrings import markdown
 from lightning.pytorch import Callback, LightningModule, Trainer
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from vae_lightning import VAE, MNIST5kDataModule
+from vae_lightning.config.choices import read_choice
 from vae_lightning.config.targets import find_class
 from vae_lightning.data.selection import spread
 from vae_lightning.estimators import Estimator
@@ -220,10 +220,7 @@ def _count(name: str) -> int:
 
 
 def _node(name: str) -> dict[str, Any]:
-    """Return the arguments of a file of conf/estimator, with those of the file that it is based on."""
-    file: Any = OmegaConf.to_container(OmegaConf.load(CONF / f"{name}.yaml"))
-    based = [base for base in file.pop("defaults", []) if base != "_self_"]
-    return {**(_node(based[0]) if based else {}), **file}
+    return read_choice("estimator", name, f"estimator={name}")
 
 
 def _class(name: str) -> type[Estimator]:
