@@ -29,7 +29,7 @@ def make(estimator: str, posterior: str = "Bernoulli", latent_dim: int = 3, **ar
 
 def drawn(vae: VAE, images: Tensor, logits: Tensor | None = None, seed: int = 0) -> Draws:
     """Return the draws of images, from given logits in place of the encoder's."""
-    shape = (vae._rows, len(images), vae.posterior.noise_size)
+    shape = (vae.noise_rows, len(images), vae.posterior.noise_size)
     if logits is not None:
         vae.encode = lambda images: vae.posterior(logits)  # type: ignore[method-assign]
     return vae._draws(

@@ -213,7 +213,7 @@ def deviation(vae: VAE) -> dict[str, float]:
     found = []
     repeated = x.repeat(REPEATS, 1, 1, 1)
     for _ in range(BATCHES):
-        shape = (vae._rows, len(repeated), vae.posterior.noise_size)
+        shape = (vae.noise_rows, len(repeated), vae.posterior.noise_size)
         draws = vae._draws(repeated, torch.randn(shape, generator=source, dtype=torch.float64), vae.estimator)
         found.append(gradient(vae, vae.estimator.loss(partial(vae.objective, step=0), draws).mean()))
     deviations = {}

@@ -1,7 +1,6 @@
 """Models of every gradient estimator: trained in a stack as alone, their control variates included."""
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +8,11 @@ import pytest
 import torch
 from conftest import FewDigits
 from lightning.pytorch import Callback, LightningModule, Trainer
-from test_stacked_families import SHAPE, Custom
-from torch import Tensor
+from test_stacked_families import SHAPE, Custom, check_stacked_as_alone, loss_of
 
 from vae_lightning.data.stack_data import StackData
 from vae_lightning.estimators.rules import POSTERIORS, RULES
 from vae_lightning.models import VAE, Stack
-from vae_lightning.models.padding import own_place
 from vae_lightning.models.stack_checkpoints import join_checkpoints, split_checkpoint
 
 # Arguments besides the defaults, by name of the case.
@@ -45,12 +42,6 @@ def models(estimator: str, posterior: str, cls: type[VAE] = VAE, latent_dims: tu
     ]
 
 
-def loss_of(model: Any, images: Tensor, noise: Tensor) -> Tensor:
-    draws = model._draws(images, noise, model.estimator)
-    loss: Tensor = model.estimator.loss(partial(model.objective, step=0), draws).mean(-1)
-    return loss
-
-
 @pytest.mark.parametrize("cls", [VAE, Custom], ids=["products", "vmap"])
 @pytest.mark.parametrize(
     ("estimator", "posterior"),
@@ -65,23 +56,7 @@ def loss_of(model: Any, images: Tensor, noise: Tensor) -> Tensor:
 def test_stacked_as_alone(estimator: str, posterior: str, cls: type[VAE]) -> None:
     """Loss and gradients of each model are those that it has alone, and zero in the padding."""
     images = torch.rand(4, *SHAPE, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    vaes = models(estimator, posterior, cls)
-    stack = Stack(vaes)
-    rows = vaes[0]._rows
-    noise = stack._draw(stack._noise("noise"), rows * len(images)).unflatten(1, (rows, -1)).movedim(1, 0)
-    losses = loss_of(stack, images[None], noise)
-    losses.sum().backward()
-    for k, (vae, stream) in enumerate(zip(vaes, stack._noise("noise"), strict=True)):
-        own_loss = loss_of(vae, images, stream.draw(rows * len(images)).unflatten(0, (rows, -1)))
-        own_loss.backward()
-        torch.testing.assert_close(losses[k], own_loss, rtol=1e-10, atol=1e-10)
-        for name, weight in stack.model.named_parameters():
-            own, found = vae.get_parameter(name).grad, weight.grad
-            assert own is not None, name
-            assert found is not None, name
-            expected = torch.zeros_like(found[k])
-            expected[own_place(vae.posterior.size, own.shape, stack.posterior.size, found[k].shape)] = own
-            assert torch.allclose(found[k], expected, rtol=1e-9, atol=1e-9), name
+    check_stacked_as_alone(models(estimator, posterior, cls), images)
 
 
 @pytest.mark.parametrize("estimator", ["NVIL", "Rebar", "Relax"])
@@ -91,7 +66,7 @@ def test_a_model_that_diverges_leaves_the_losses_of_the_others(estimator: str) -
         for weight in stack.model.encoder.parameters():
             weight[0] = torch.nan
     images = torch.rand(4, *SHAPE, dtype=torch.float64)
-    noise = torch.randn(stack._rows, 2, 4, 3, dtype=torch.float64)
+    noise = torch.randn(stack.noise_rows, 2, 4, 3, dtype=torch.float64)
     losses = loss_of(stack, images[None], noise)
     assert losses.isfinite().tolist() == [False, True]
     losses.sum().backward()

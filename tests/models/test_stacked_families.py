@@ -1,6 +1,7 @@
 """Models of every family and prior: trained in a stack as alone."""
 
 import itertools
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,6 @@ from torch import Tensor
 from vae_lightning.config.errors import InputError
 from vae_lightning.models import VAE, Stack
 from vae_lightning.models.padding import own_place
-from vae_lightning.objectives.draws import Draws
 from vae_lightning.posteriors.rules import FACTORISED, SUPPORTS, WITHOUT_DERIVATIVE
 from vae_lightning.priors.rules import INDEPENDENT
 from vae_lightning.priors.rules import SUPPORTS as PRIOR_SUPPORTS
@@ -52,9 +52,29 @@ def _vae(case: str, prior: str, estimator: str, objective: str, latent_dim: int,
     ).double()
 
 
-def _loss(model: Any, draws: Draws) -> Tensor:
+def loss_of(model: Any, images: Tensor, noise: Tensor) -> Tensor:
+    draws = model._draws(images, noise, model.estimator)
     loss: Tensor = model.estimator.loss(partial(model.objective, step=0), draws).mean(-1)
     return loss
+
+
+def check_stacked_as_alone(vaes: Sequence[VAE], images: Tensor) -> None:
+    """Compare loss and gradients of each model with those that it has alone; gradients are zero in the padding."""
+    stack, rows = Stack(vaes), vaes[0].noise_rows
+    noise = stack._draw(stack._noise("noise"), rows * len(images)).unflatten(1, (rows, -1)).movedim(1, 0)
+    losses = loss_of(stack, images[None], noise)
+    losses.sum().backward()
+    for k, (vae, stream) in enumerate(zip(vaes, stack._noise("noise"), strict=True)):
+        own_loss = loss_of(vae, images, stream.draw(rows * len(images)).unflatten(0, (rows, -1)))
+        own_loss.backward()
+        torch.testing.assert_close(losses[k], own_loss, rtol=1e-10, atol=1e-10)
+        for name, weight in stack.model.named_parameters():
+            own, found = vae.get_parameter(name).grad, weight.grad
+            assert own is not None, name
+            assert found is not None, name
+            expected = torch.zeros_like(found[k])
+            expected[own_place(vae.posterior.size, own.shape, stack.posterior.size, found[k].shape)] = own
+            assert torch.allclose(found[k], expected, rtol=1e-9, atol=1e-9), name
 
 
 @pytest.mark.parametrize("latent_dims", [(3, 3), (3, 2)], ids=["same", "padded"])
@@ -81,23 +101,7 @@ def test_stacked_as_alone(case: str, prior: str, latent_dims: tuple[int, int]) -
             with pytest.raises(InputError, match="latent_dim=2: must be 3 for all models of a stack"):
                 Stack(vaes)
             return
-        stack = Stack(vaes)
-        samples = vaes[0].objective.samples
-        noise = stack._draw(stack._noise("noise"), samples * len(images)).unflatten(1, (samples, -1)).movedim(1, 0)
-        losses = _loss(stack, stack._draws(images[None], noise, stack.estimator))
-        losses.sum().backward()
-        for k, (vae, stream) in enumerate(zip(vaes, stack._noise("noise"), strict=True)):
-            own_noise = stream.draw(samples * len(images)).unflatten(0, (samples, -1))
-            own_loss = _loss(vae, vae._draws(images, own_noise, vae.estimator))
-            own_loss.backward()
-            torch.testing.assert_close(losses[k], own_loss, rtol=1e-10, atol=1e-10)
-            for name, weight in stack.model.named_parameters():
-                own, found = vae.get_parameter(name).grad, weight.grad
-                assert own is not None, name
-                assert found is not None, name
-                expected = torch.zeros_like(found[k])
-                expected[own_place(vae.posterior.size, own.shape, stack.posterior.size, found[k].shape)] = own
-                assert torch.allclose(found[k], expected, rtol=1e-9, atol=1e-9), name
+        check_stacked_as_alone(vaes, images)
 
 
 @pytest.mark.parametrize("cls", [VAE, Custom])

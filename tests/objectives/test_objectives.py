@@ -180,7 +180,7 @@ def test_every_choice_composes_with_every_other(objective: str, estimator: str, 
                 VAE(**node)
             return
         vae = VAE(**node).double()
-        noise = torch.randn(vae._rows, len(few), vae.posterior.noise_size, dtype=torch.float64)
+        noise = torch.randn(vae.noise_rows, len(few), vae.posterior.noise_size, dtype=torch.float64)
         draws = vae._draws(few, noise, vae.estimator)
         terms = partial(vae.objective, step=100)
         loss = vae.estimator.loss(terms, draws)

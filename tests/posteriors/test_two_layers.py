@@ -155,7 +155,7 @@ def test_stacked_as_alone(layer: str, estimator: str, cls: type[VAE], few: Tenso
     vaes = [two_layers(layer, estimator, seed=seed, cls=cls, widths=(4,)) for seed in (1, 2)]
     stack = Stack(vaes)
     assert stack._by_matrix_products == (cls is VAE)
-    rows, size = vaes[0]._rows, vaes[0].posterior.noise_size
+    rows, size = vaes[0].noise_rows, vaes[0].posterior.noise_size
     noise = torch.randn(rows, 2, len(few), size, generator=generator(0, "test"), dtype=torch.float64)
     losses = _loss(stack, stack._draws(few[None], noise, stack.estimator))
     losses.sum().backward()

@@ -227,7 +227,7 @@ class GradientStatistics(Callback):
             for optimizer, state in zip(optimizers, self._own[name]["optimizers"], strict=True):
                 optimizer.load_state_dict(state)
         noise = NormalStream(source, model.posterior.noise_size, model.device, weights[0].dtype)
-        rows = model.objective.samples * model.estimator.rows
+        rows = model.noise_rows
         for images in islice(cycle(batches), self.own_steps):
             drawn = noise.draw(rows * len(images)).view(rows, len(images), -1)
             loss = losses(model, images, drawn, step).mean()

@@ -5,7 +5,7 @@ from torch import Tensor
 from vae_lightning.objectives.draws import Draws
 from vae_lightning.posteriors.discrete import DiscreteDistribution
 
-__all__ = ["along", "follow", "log_posteriors", "only_gradient"]
+__all__ = ["along", "follow", "log_posteriors", "only_gradient", "over_logits"]
 
 
 def only_gradient(values: Tensor) -> Tensor:
@@ -33,7 +33,9 @@ def follow(distribution: DiscreteDistribution, gradient: Tensor, draws: Draws) -
         gradient: ``(S, ..., B, latent_dim)``, or ``(S, ..., B, latent_dim, categories)``.
         draws: the draws, whose padding in a stack gets no gradient.
     """
-    product = gradient.detach() * only_gradient(distribution.logits)
-    if distribution.event_dims is not None:
-        product = product.sum(-1)
-    return (product if draws.own is None else product * draws.own).sum(-1)
+    return over_logits(gradient.detach() * only_gradient(distribution.logits), distribution, draws)
+
+
+def over_logits(values: Tensor, distribution: DiscreteDistribution, draws: Draws) -> Tensor:
+    """Return the sum over an image's logits of values in their shape, without those of padding, ``(..., B)``."""
+    return draws.sum(values if distribution.event_dims is None else values.sum(-1))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vae_lightning.config.arguments import checked
 from vae_lightning.estimators.estimator import Estimator
-from vae_lightning.estimators.gradients import along, follow, only_gradient
+from vae_lightning.estimators.gradients import along, follow, only_gradient, over_logits
 from vae_lightning.objectives.draws import Draws, masked
 from vae_lightning.objectives.objective import Terms
 from vae_lightning.posteriors.posterior import Posterior
@@ -89,7 +89,7 @@ class Rebar(Estimator):
             loss = loss + follow(drawn, gradient, draws).sum(0)
             # The latents of a bound share their logits, whose gradient is the sum of theirs.
             each = gradient.sum_to_size(drawn.logits.shape).square()
-            square = square + draws.sum(each if drawn.event_dims is None else each.sum(-1)).sum()
+            square = square + over_logits(each, drawn, draws).sum()
         weights = [*self.parameters()]
         for weight, gradient in zip(weights, torch.autograd.grad(square, weights), strict=True):
             # A number for each model of a stack, shared out among its images, whose losses are added up.

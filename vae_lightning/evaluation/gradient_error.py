@@ -103,7 +103,7 @@ def encoder_gradients(
         yield _exact_gradient(vae, images, weights, step)
         return
     noise = NormalStream(source, vae.posterior.noise_size, vae.device, weights[0].dtype)
-    rows = vae.objective.samples * vae.estimator.rows
+    rows = vae.noise_rows
     # The passes of a measure-valued estimate are many already.
     many = at_once if by_matrix_products(vae) and not isinstance(vae.estimator, MeasureValued) else 1
     for first in range(0, count, many):
@@ -135,7 +135,7 @@ def gradient_seconds(vae: VAE, images: Tensor, source: torch.Generator, step: in
     """
     weights = [weight for weight in vae.parameters() if weight.requires_grad]
     images = images.to(weights[0])
-    rows = vae.objective.samples * vae.estimator.rows
+    rows = vae.noise_rows
     noise = NormalStream(source, vae.posterior.noise_size, vae.device, weights[0].dtype)
     seconds = []
     for _ in range(REPETITIONS):

@@ -300,7 +300,7 @@ class Stack(Trainable):
         images = [self._images(pair, batch_idx) for pair in zip(*batch, strict=True)]
         in_blocks = images[0].dim() > 1 + len(self.image_shape)
         each = [*zip(*images, strict=True)] if in_blocks else [tuple(images)]
-        rows, size = self._rows, len(each[0][0])
+        rows, size = self.noise_rows, len(each[0][0])
         noises = self._draw(self._train_noise, len(each) * rows * size).split(rows * size, 1)
         noises = [noise.unflatten(1, (rows, size)).movedim(1, 0) for noise in noises]
         return [(x, noise, size) for x, noise in zip(each, noises, strict=True)]

@@ -293,7 +293,7 @@ class Trainable(LightningModule):
         return objective, draws.mean_nll(), draws.mean_kl()
 
     @property
-    def _rows(self) -> int:
+    def noise_rows(self) -> int:
         """The number of rows of noise that an image takes in training."""
         return self.objective.samples * self.estimator.rows
 

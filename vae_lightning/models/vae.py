@@ -438,7 +438,7 @@ class VAE(Trainable):
     def _steps(self, batch: Any, batch_idx: int) -> list[tuple[Tensor, Tensor, int]]:
         images = self._images(batch, batch_idx)
         steps = images if images.dim() > 1 + len(self.image_shape) else images[None]
-        return [(*self._share(x, self._train_noise, self._rows), len(x)) for x in steps]
+        return [(*self._share(x, self._train_noise, self.noise_rows), len(x)) for x in steps]
 
     def _share(self, images: Tensor, noise: NormalStream, rows: int) -> tuple[Tensor, Tensor]:
         """Return this process's images, and their rows of noise."""
